@@ -1,0 +1,79 @@
+"""The bars aioxide has to clear, and `--check`, which says of each whether it does.
+
+They are ratios to the best peer of the same run, because an absolute figure tells more about the
+machine than about the engine. They stand here, apart from the harness, so that raising one is a
+change of one line with a reason in its commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.tables import aligned, times
+
+if TYPE_CHECKING:
+    from benchmarks.results import Results
+
+DEFAULT = 1.0
+AGAINST_BEST_PEER = {
+    "call_soon": 1.5,
+    "sleep0": 1.5,
+    "switch100": 1.4,
+    "task_spawn": 3.5,
+    "future": 3.5,
+    "timer_cancel": 1.7,
+    "threadsafe": 1.0,
+    "gather100": 1.4,
+    "queue_pingpong": 1.6,
+    "sleepers": 1.2,
+}
+BYTES_AT_MOST = {"sleeping_task": 700.0}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One bar: what was asked, what was found."""
+
+    name: str
+    asked: str
+    found: str
+    passed: bool
+    note: str = ""
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Every bar, judged on aioxide with its own primitives if it has them."""
+    ours = next(iter(results.our_engines), None)
+    judged = []
+    for workload, cells in results.speed.items():
+        bar = AGAINST_BEST_PEER.get(workload, DEFAULT)
+        peer = results.best_peer(workload)
+        ratio = results.ratio(workload, ours, peer) if ours else None
+        note = f"against {peer}" if peer else "no peer to compare with"
+        if ours and ratio is None and peer:
+            note = cells[ours].failed if ours in cells else "not run"
+        passed = ratio is not None and ratio >= bar
+        judged.append(Verdict(workload, f">= {bar:.2f}x", times(ratio), passed, note))
+    for kind, most in BYTES_AT_MOST.items():
+        size = results.memory.get(kind, {}).get(ours or "")
+        if kind in results.memory:
+            found = "-" if size is None else f"{size:.0f} B"
+            passed = size is not None and size <= most
+            judged.append(Verdict(f"memory {kind}", f"<= {most:.0f} B", found, passed))
+    return judged
+
+
+def check(results: Results) -> tuple[str, bool]:
+    """The verdicts as a table, and whether all of them are good."""
+    if not results.our_engines:
+        return "aioxide is not installed: nothing to check\n", False
+    judged = verdicts(results)
+    rows = [["bar", "asked", "found", "", ""]]
+    rows += [[v.name, v.asked, v.found, "pass" if v.passed else "FAIL", v.note] for v in judged]
+    failed = sum(not v.passed for v in judged)
+    lines = aligned(rows)
+    lines.append(
+        f"{len(judged) - failed} of {len(judged)} bars cleared by {results.our_engines[0]}"
+    )
+    return "\n".join(lines) + "\n", failed == 0

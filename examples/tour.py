@@ -1,0 +1,215 @@
+"""The tour that `make demo` takes: every example here, on aioxide, and then what the change buys.
+
+First each program runs on aioxide and on stock asyncio, and has to print the same on both. Then
+five small workloads, in which the loop itself is all the work, are timed on both.
+"""
+
+import asyncio
+import importlib
+import io
+import os
+import platform
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import redirect_stdout
+from types import ModuleType
+from typing import Any
+
+import aioxide
+
+PROGRAMS = [
+    "tasks",
+    "workers",
+    "timeouts",
+    "task_groups",
+    "limits",
+    "futures",
+    "periodic",
+    "threads",
+    "shutdown",
+]
+LINES_SHOWN = 4
+INDENT = " " * 20
+ROUNDS = 3
+SECONDS = 0.2  # for one workload, on one loop, in one round
+BAR = 24
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+COLOURS = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def paint(text: str, code: int) -> str:
+    return f"\033[{code}m{text}\033[0m" if COLOURS else text
+
+
+def bold(text: str) -> str:
+    return paint(text, 1)
+
+
+def dim(text: str) -> str:
+    return paint(text, 2)
+
+
+def green(text: str) -> str:
+    return paint(text, 32)
+
+
+def red(text: str) -> str:
+    return paint(text, 31)
+
+
+# --- the programs ---------------------------------------------------------------------------------
+
+
+def output_of(program: ModuleType, run: Run) -> str:
+    """What the program prints when it is run by `aioxide.run` or by `asyncio.run`."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        run(program.main())
+    return printed.getvalue()
+
+
+def show(program: ModuleType, output: str, note: str) -> None:
+    title = (program.__doc__ or "").partition("\n")[0]
+    print(f"  {bold(f'{program.__name__}.py'.ljust(15))} {title}")
+    lines = output.splitlines()
+    if len(lines) > LINES_SHOWN:
+        lines[LINES_SHOWN - 1 :] = [f"... and {len(lines) - LINES_SHOWN + 1} more lines"]
+    for line in lines:
+        print(f"{INDENT}{dim(line)}")
+    print(f"{INDENT}{note}\n", flush=True)
+
+
+def tour() -> int:
+    """Run every program on both; return how many differ."""
+    differ = 0
+    for name in PROGRAMS:
+        program = importlib.import_module(name)
+        ours = output_of(program, aioxide.run)
+        if ours == output_of(program, asyncio.run):
+            show(program, ours, green("the same on asyncio"))
+        else:
+            differ += 1
+            show(program, ours, red("not the same on asyncio"))
+    return differ
+
+
+# --- the workloads --------------------------------------------------------------------------------
+# Each does its work some hundred times and returns how often; what runs between two measurements
+# is only the loop, the tasks and the futures.
+
+
+async def callbacks() -> int:
+    """call_soon     callbacks called"""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    left = 500
+
+    def again() -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            loop.call_soon(again)
+        else:
+            done.set_result(None)
+
+    loop.call_soon(again)
+    await done
+    return 500
+
+
+async def switches() -> int:
+    """sleep(0)      switches between two tasks"""
+
+    async def player() -> None:
+        for _ in range(250):
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(player())
+    await player()
+    await other
+    return 500
+
+
+async def nothing() -> None:
+    pass
+
+
+async def spawns() -> int:
+    """create_task   tasks made and awaited"""
+    for _ in range(200):
+        await asyncio.create_task(nothing())
+    return 200
+
+
+async def gathers() -> int:
+    """gather        tasks gathered, 100 at a time"""
+    for _ in range(4):
+        await asyncio.gather(*(nothing() for _ in range(100)))
+    return 400
+
+
+async def futures() -> int:
+    """Future        futures made, resolved and awaited"""
+    loop = asyncio.get_running_loop()
+    for _ in range(200):
+        future = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        await future
+    return 200
+
+
+WORKLOADS: list[Callable[[], Awaitable[int]]] = [callbacks, switches, spawns, gathers, futures]
+
+
+async def rate(workload: Callable[[], Awaitable[int]]) -> float:
+    """How many times a second the workload does its work."""
+    times = 0
+    start = time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < SECONDS:
+        times += await workload()
+    return times / elapsed
+
+
+def measure() -> Iterator[tuple[str, float, float]]:
+    """For each workload: what it is, and the best rate of asyncio and of aioxide."""
+    for workload in WORKLOADS:
+        # In turns, so that a machine that is busy for a while is busy for both.
+        rates = [(asyncio.run(rate(workload)), aioxide.run(rate(workload))) for _ in range(ROUNDS)]
+        yield workload.__doc__ or "", max(r[0] for r in rates), max(r[1] for r in rates)
+
+
+def human(rate: float) -> str:
+    return f"{rate / 1e6:.2f} M/s" if rate >= 1e6 else f"{rate / 1e3:.0f} k/s"
+
+
+def race() -> None:
+    print(f"  {'':48} {'asyncio':>9}  {'aioxide':>9}")
+    for what, stock, ours in measure():
+        ratio = ours / stock
+        bar = green("=" * min(BAR, round(ratio)))
+        rates = f"{human(stock):>9}  {human(ours):>9}"
+        print(f"  {what:48} {rates}  {bold(f'{ratio:4.1f}x')} {bar}", flush=True)
+
+
+def main() -> int:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"\n{bold('aioxide')} {aioxide.__version__} on {python}, {platform.system()}\n")
+    print(
+        f"{bold('The programs in examples/')}: each is a page long, and reads from top to bottom.\n"
+    )
+    differ = tour()
+
+    print(f"{bold('The same work on both')}, where the loop is all the work; best of {ROUNDS}.\n")
+    race()
+
+    print(
+        f"\nTo try it on your own program: {bold('aioxide.run(main())')} for asyncio.run(main()).\n"
+    )
+    return 1 if differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

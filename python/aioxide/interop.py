@@ -1,0 +1,114 @@
+"""What makes stock asyncio give right answers about aioxide's tasks.
+
+Most of asyncio needs no help: our types answer to `isinstance` through `__class__`, and the engine
+keeps `asyncio.current_task()` right. Three things cannot be had that way, because asyncio keeps
+the answer in a place of its own:
+
+- `asyncio.all_tasks()` walks a WeakSet. Registering each task there costs 214 ns per task, more
+  than everything else about making one. The loop already has a list of its tasks, so instead the
+  WeakSet's class is swapped for one that walks those lists too when somebody asks.
+- 3.14's call graph (`asyncio.print_call_graph()`) is told who awaits whom by two C functions that
+  ignore what is not their own type by layout. They are replaced by two that know both kinds.
+- A forked child has a copy of the loop, but shares the kernel's half of it with its parent. The
+  copy must know that, or it would steal the parent's events.
+
+Nothing here happens on import: a program that merely has aioxide installed runs untouched asyncio.
+The first EventLoop connects the two; nothing disconnects them, since tasks outlive loops.
+"""
+
+import _asyncio
+import asyncio
+import functools
+import gc
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aioxide import _core
+
+_lock = threading.Lock()
+_connected = False
+
+
+def connect() -> None:
+    """Make stock asyncio see our tasks, once per process. Cheap to call again."""
+    global _connected
+    with _lock:
+        if not _connected:
+            _tasks_of_asyncio().__class__ = _AllTasks
+            if sys.version_info >= (3, 14):
+                _connect_call_graph()
+            os.register_at_fork(after_in_child=_after_fork_in_child)
+            _connected = True
+
+
+class _AllTasks(weakref.WeakSet[Any]):
+    """asyncio's set of tasks, with the tasks of live aioxide loops in it.
+
+    Only asking is changed: asyncio adds and discards its own tasks as ever.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        yield from _our_tasks()
+
+    def __len__(self) -> int:
+        return super().__len__() + len(_our_tasks())
+
+    def __contains__(self, task: object) -> bool:
+        return super().__contains__(task) or any(task is ours for ours in _our_tasks())
+
+
+def _our_tasks() -> list[asyncio.Task[Any]]:
+    return [task for loop in _core.live_loops() for task in loop._tasks()]  # noqa: SLF001
+
+
+def _tasks_of_asyncio() -> weakref.WeakSet[Any]:
+    """Return the WeakSet that `asyncio.all_tasks()` reads."""
+    if sys.version_info >= (3, 14):
+        # asyncio's own tasks are in linked lists, all others in a WeakSet that only C can name;
+        # but it is the one WeakSet that the module object refers to.
+        holders: list[object] = gc.get_referents(_asyncio)
+    elif sys.version_info >= (3, 12):
+        holders = [asyncio.tasks._scheduled_tasks]  # type: ignore[attr-defined]  # noqa: SLF001
+    else:
+        holders = [asyncio.tasks._all_tasks]  # type: ignore[attr-defined]  # noqa: SLF001
+    found = [held for held in holders if isinstance(held, weakref.WeakSet)]
+    if len(found) != 1:
+        raise RuntimeError(
+            f"aioxide does not know this Python: asyncio keeps {len(found)} sets of tasks, not 1 "
+            f"({sys.version})"
+        )
+    return found[0]
+
+
+if sys.version_info >= (3, 14):
+
+    def _connect_call_graph() -> None:
+        """Let asyncio's gather(), wait(), TaskGroup and so on record who awaits our tasks."""
+        names = ("future_add_to_awaited_by", "future_discard_from_awaited_by")
+        for name in names:
+            both = _by_kind(getattr(_core, name), getattr(asyncio.futures, name))
+            for module in (asyncio.futures, asyncio, sys.modules["aioxide"]):
+                setattr(module, name, both)
+
+    def _by_kind(
+        ours: Callable[[Any, Any], None], stock: Callable[[Any, Any], None]
+    ) -> Callable[[Any, Any], None]:
+        @functools.wraps(stock)
+        def both(future: Any, waiter: Any, /) -> None:
+            # By type(), not isinstance(): ours answer isinstance() as if they were asyncio's.
+            if issubclass(type(future), (_core.Future, _core.Task)):
+                ours(future, waiter)
+            else:
+                stock(future, waiter)
+
+        return both
+
+
+def _after_fork_in_child() -> None:
+    for loop in _core.live_loops():
+        loop._forked()  # noqa: SLF001

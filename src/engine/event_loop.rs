@@ -1,0 +1,526 @@
+//! The loop's state and the methods that schedule: what a program calls many times.
+//!
+//! Running is in `turn`, descriptors are in `io`. What happens once a loop (executors, signal
+//! handlers, exception handlers, asynchronous generators) is Python, in `aioxide.EventLoop`, which
+//! inherits from this type.
+
+use std::cell::{Cell, OnceCell, UnsafeCell};
+
+use reactor::Timers;
+
+use super::handle::{Handle, TimerHandle};
+use super::io::Io;
+use super::ready::ReadyQueue;
+use super::registry;
+use crate::py::{
+    Any, Args, AsObject, Builder, Class, Object, Own, Res, Signature, Slot, Stop, TypeCell,
+    Visitor, error, names, runtime_error, thread_ident, type_error, value,
+};
+use crate::tasks::future::{Future, create_future};
+use crate::tasks::list::TaskList;
+use crate::tasks::task::{Options, Task, spawn};
+
+pub(crate) type EventLoop = Object<LoopState>;
+
+/// A timer in the heap; it knows its own place there.
+pub(crate) struct TimerEntry(pub(crate) Own<TimerHandle>);
+
+impl reactor::Slot for TimerEntry {
+    #[inline(always)]
+    fn set_position(&self, position: u32) {
+        self.0.set_position(position);
+    }
+    #[inline(always)]
+    fn position(&self) -> u32 {
+        self.0.position()
+    }
+}
+
+/// A loop's fields.
+pub(crate) struct LoopState {
+    ready: ReadyQueue,
+    timers: UnsafeCell<Timers<TimerEntry>>,
+    tasks: TaskList,
+    io: OnceCell<Io>,
+    /// The Task that is being stepped.
+    current: Cell<*const Task>,
+    /// The Task that asyncio believes to be current.
+    published: Cell<*const Task>,
+    task_factory: Slot,
+    /// The thread in `_run`, 0 when none is.
+    thread: Cell<u64>,
+    pub(super) stopping: Cell<bool>,
+    closed: Cell<bool>,
+    debug: Cell<bool>,
+    /// Whether `call_soon` is our own: a subclass that overrides it must see every callback.
+    plain: Cell<bool>,
+    /// Whether the loop waits without the GIL, so that another thread must ring.
+    pub(super) parked: Cell<bool>,
+}
+
+static LOOP: TypeCell = TypeCell::new();
+
+impl LoopState {
+    fn blank() -> LoopState {
+        LoopState {
+            ready: ReadyQueue::new(),
+            timers: UnsafeCell::new(Timers::new()),
+            tasks: TaskList::new(),
+            io: OnceCell::new(),
+            current: Cell::new(std::ptr::null()),
+            published: Cell::new(std::ptr::null()),
+            task_factory: Slot::empty(),
+            thread: Cell::new(0),
+            stopping: Cell::new(false),
+            closed: Cell::new(false),
+            debug: Cell::new(false),
+            plain: Cell::new(false),
+            parked: Cell::new(false),
+        }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(super) fn timers(&self) -> &mut Timers<TimerEntry> {
+        // SAFETY: visible in the engine only, where every use is one heap operation that runs no
+        // Python code (entries that come out are dropped after the borrow), with the GIL held.
+        unsafe { &mut *self.timers.get() }
+    }
+
+    fn drop_timers(&self) {
+        let entries: Vec<TimerEntry> = self.timers().drain().collect();
+        for entry in entries {
+            entry.0.as_handle().abandon();
+        }
+    }
+}
+
+impl Class for LoopState {
+    const NAME: &'static std::ffi::CStr = c"aioxide._core.Loop";
+
+    fn cell() -> &'static TypeCell {
+        &LOOP
+    }
+    fn traverse(object: &EventLoop, visitor: &Visitor) -> Result<(), Stop> {
+        visitor.slot(&object.task_factory)?;
+        object.ready.visit(visitor)?;
+        for (_, entry) in object.timers().iter() {
+            entry.0.as_handle().visit(visitor)?;
+        }
+        object.io.get().map_or(Ok(()), |io| io.visit(visitor))
+    }
+    fn clear(object: &EventLoop) {
+        object.task_factory.clear();
+        object.ready.clear();
+        object.drop_timers();
+        if let Some(io) = object.io.get() {
+            io.forget_watches();
+        }
+    }
+    fn leave(object: &EventLoop) {
+        registry::remove(object);
+        object.tasks.disband();
+        object.drop_timers();
+        object.ready.clear();
+    }
+}
+
+impl EventLoop {
+    #[inline(always)]
+    pub(crate) fn ready(&self) -> &ReadyQueue {
+        &self.ready
+    }
+
+    #[inline(always)]
+    pub(crate) fn tasks(&self) -> &TaskList {
+        &self.tasks
+    }
+
+    /// Descriptors and waker; an error when `__init__` did not run.
+    pub(super) fn io(&self) -> Res<&Io> {
+        self.io.get().ok_or_else(|| runtime_error("the event loop's __init__ was not called"))
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_running(&self) -> bool {
+        self.thread.get() != 0
+    }
+
+    pub(super) fn set_thread(&self, thread: u64) {
+        self.thread.set(thread);
+    }
+
+    #[inline(always)]
+    pub(super) fn set_current(&self, task: *const Task) {
+        self.current.set(task);
+    }
+
+    #[inline(always)]
+    pub(super) fn current_ptr(&self) -> *const Task {
+        self.current.get()
+    }
+
+    #[inline(always)]
+    pub(super) fn published(&self) -> *const Task {
+        self.published.get()
+    }
+
+    #[inline(always)]
+    pub(super) fn set_published(&self, task: *const Task) {
+        self.published.set(task);
+    }
+
+    /// The Task that is being stepped.
+    pub(crate) fn current_task(&self) -> Option<Own<Task>> {
+        // SAFETY: set while a step runs, whose caller owns the Task; unset before it lets go.
+        unsafe { self.current.get().as_ref() }.map(AsObject::own)
+    }
+
+    #[inline(always)]
+    pub(crate) fn check_closed(&self) -> Res<()> {
+        if self.closed.get() { Err(runtime_error("Event loop is closed")) } else { Ok(()) }
+    }
+
+    /// What `call_soon` checks: not closed, and in debug mode the right thread.
+    #[inline(always)]
+    pub(crate) fn check_can_schedule(&self) -> Res<()> {
+        self.check_closed()?;
+        if self.debug.get() { self.check_thread() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_thread(&self) -> Res<()> {
+        if self.thread.get() == 0 || self.thread.get() == thread_ident() {
+            return Ok(());
+        }
+        Err(runtime_error(
+            "Non-thread-safe operation invoked on an event loop other than the current one",
+        ))
+    }
+
+    #[cold]
+    fn check_callback(&self, callback: &Any, method: &str) -> Res<()> {
+        let method = value::string(method)?;
+        self.as_any().call_method(&names::CHECK_CALLBACK, &[callback, &method]).map(|_| ())
+    }
+
+    /// Takes a cancelled timer out of the heap.
+    pub(super) fn forget_timer(&self, timer: &TimerHandle) {
+        let entry = if timer.position() == reactor::NOWHERE {
+            None
+        } else {
+            self.timers().remove(timer.position())
+        };
+        drop(entry);
+    }
+
+    /// Rings the loop if it waits in another thread.
+    #[inline(always)]
+    pub(super) fn wake(&self) {
+        if self.parked.get()
+            && let Some(io) = self.io.get()
+        {
+            io.wake();
+        }
+    }
+}
+
+fn init(this: &EventLoop, args: Args<'_>) -> Res<()> {
+    static NONE: Signature<0> =
+        Signature { method: "Loop", names: [], positional: 0, required: 0 };
+    args.bind(&NONE)?;
+    let inherited = value::type_of(this.as_any()).attr(&names::CALL_SOON)?;
+    this.plain.set(inherited.is(&*LOOP.object().attr(&names::CALL_SOON)?));
+    if this.io.get().is_none() {
+        let io = Io::new().map_err(|failure| error::os_error(&failure))?;
+        let _ = this.io.set(io);
+        registry::add(this);
+    }
+    Ok(())
+}
+
+#[cold]
+fn missing(method: &str, what: &str) -> crate::py::Raised {
+    type_error(&format!("{method}() missing required argument '{what}'"))
+}
+
+#[inline(always)]
+fn schedule(
+    this: &EventLoop,
+    args: &Args<'_>,
+    method: &str,
+    any_thread: bool,
+) -> Res<Own<Handle>> {
+    let context = args.only_context(method)?;
+    let [callback, rest @ ..] = args.positional else {
+        return Err(missing(method, "callback"));
+    };
+    this.check_closed()?;
+    if this.debug.get() {
+        if !any_thread {
+            this.check_thread()?;
+        }
+        this.check_callback(callback, method)?;
+    }
+    let handle = Handle::make(this, callback, rest, context)?;
+    this.ready.push_handle(handle.clone());
+    Ok(handle)
+}
+
+fn call_soon(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
+    schedule(this, &args, "call_soon", false)
+}
+
+fn call_soon_threadsafe(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
+    let handle = schedule(this, &args, "call_soon_threadsafe", true)?;
+    this.wake();
+    Ok(handle)
+}
+
+#[inline(always)]
+fn schedule_at(
+    this: &EventLoop,
+    when: f64,
+    callback: &Any,
+    rest: &[&Any],
+    context: Option<&Any>,
+    method: &str,
+) -> Res<Own<TimerHandle>> {
+    this.check_closed()?;
+    if this.debug.get() {
+        this.check_thread()?;
+        this.check_callback(callback, method)?;
+    }
+    let timer = TimerHandle::make(this, when, callback, rest, context)?;
+    this.timers().push(when, TimerEntry(timer.clone()));
+    Ok(timer)
+}
+
+fn call_later(this: &EventLoop, args: Args<'_>) -> Res<Own<TimerHandle>> {
+    let context = args.only_context("call_later")?;
+    let [delay, callback, rest @ ..] = args.positional else {
+        let what = if args.positional.is_empty() { "delay" } else { "callback" };
+        return Err(missing("call_later", what));
+    };
+    if delay.is_none() {
+        return Err(type_error("delay must not be None"));
+    }
+    let when = reactor::monotonic() + value::as_float(delay)?;
+    schedule_at(this, when, callback, rest, context, "call_later")
+}
+
+fn call_at(this: &EventLoop, args: Args<'_>) -> Res<Own<TimerHandle>> {
+    let context = args.only_context("call_at")?;
+    let [when, callback, rest @ ..] = args.positional else {
+        let what = if args.positional.is_empty() { "when" } else { "callback" };
+        return Err(missing("call_at", what));
+    };
+    if when.is_none() {
+        return Err(type_error("when cannot be None"));
+    }
+    schedule_at(this, value::as_float(when)?, callback, rest, context, "call_at")
+}
+
+static CREATE_TASK: Signature<4> = Signature {
+    method: "create_task",
+    names: [&names::CORO, &names::NAME, &names::CONTEXT, &names::EAGER_START],
+    positional: 1,
+    required: 1,
+};
+
+#[inline]
+fn create_task(this: &EventLoop, args: Args<'_>) -> Res {
+    if let Some(factory) = this.task_factory.get() {
+        return create_task_by_factory(this, &factory, &args);
+    }
+    let [coro, name, context, eager] = args.bind(&CREATE_TASK)?;
+    this.check_closed()?;
+    let options = Options {
+        name: name.filter(|name| !name.is_none()),
+        context: context.filter(|context| !context.is_none()),
+        eager: eager.map_or(Ok(false), value::is_true)?,
+    };
+    let Some(coro) = coro else { return Err(missing("create_task", "coro")) };
+    Ok(spawn(this, coro, options)?.into_any())
+}
+
+#[cold]
+fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> Res {
+    this.check_closed()?;
+    let keywords = value::dict_of(&[])?;
+    static FACTORY: Signature<3> = Signature {
+        method: "create_task",
+        names: [&names::CORO, &names::NAME, &names::CONTEXT],
+        positional: 1,
+        required: 1,
+    };
+    let [coro, name, context] = args
+        .bind_extra(&FACTORY, |name, value| crate::py::dict_set(&keywords, name, value))?;
+    let none = value::none_ref();
+    this.as_any().call_method(
+        &names::CREATE_TASK_BY_FACTORY,
+        &[
+            factory,
+            coro.unwrap_or(none),
+            name.unwrap_or(none),
+            context.unwrap_or(none),
+            &keywords,
+        ],
+    )
+}
+
+fn set_task_factory(this: &EventLoop, factory: &Any) -> Res<()> {
+    if factory.is_none() {
+        this.task_factory.clear();
+        return Ok(());
+    }
+    if !value::is_callable(factory) {
+        return Err(type_error("task factory must be a callable or None"));
+    }
+    this.task_factory.set(factory.own());
+    Ok(())
+}
+
+fn dispose(this: &EventLoop) {
+    this.closed.set(true);
+    this.ready.clear();
+    this.drop_timers();
+    if let Some(io) = this.io.get() {
+        io.close();
+    }
+}
+
+fn tasks(this: &EventLoop) -> Res {
+    let list = value::list()?;
+    for task in this.tasks.all() {
+        if !task.as_future().is_done() {
+            value::append(&list, task.as_any())?;
+        }
+    }
+    Ok(list)
+}
+
+fn future(this: &EventLoop) -> Res<Own<Future>> {
+    create_future(this)
+}
+
+/// Makes the type.
+pub(super) fn build() -> Res<&'static Any> {
+    use super::{io, turn};
+    Builder::<LoopState>::new(c"Loop()\n--\n\nThe native half of aioxide.EventLoop.")
+        .subclassable()
+        .blank(LoopState::blank)
+        .init(init)
+        .args(
+            c"call_soon",
+            c"call_soon($self, callback, /, *args, context=None)\n--\n\nArrange for a callback to be called as soon as possible.",
+            call_soon,
+        )
+        .args(
+            c"call_soon_threadsafe",
+            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nLike call_soon(), but thread-safe.",
+            call_soon_threadsafe,
+        )
+        .args(
+            c"call_later",
+            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nArrange for a callback to be called at a given time.",
+            call_later,
+        )
+        .args(
+            c"call_at",
+            c"call_at($self, when, callback, /, *args, context=None)\n--\n\nLike call_later(), but uses an absolute time.",
+            call_at,
+        )
+        .noargs(
+            c"time",
+            c"time($self, /)\n--\n\nThe time according to the loop's clock, in seconds.",
+            |_: &EventLoop| reactor::monotonic(),
+        )
+        .noargs(
+            c"create_future",
+            c"create_future($self, /)\n--\n\nCreate a Future object attached to the loop.",
+            future,
+        )
+        .args(
+            c"create_task",
+            c"create_task($self, coro, *, name=None, context=None, eager_start=None, **kwargs)\n--\n\nSchedule or begin executing a coroutine object.",
+            create_task,
+        )
+        .noargs(
+            c"get_task_factory",
+            c"get_task_factory($self, /)\n--\n\nReturn a task factory, or None if the default one is in use.",
+            |this: &EventLoop| this.task_factory.get(),
+        )
+        .one(
+            c"set_task_factory",
+            c"set_task_factory($self, factory, /)\n--\n\nSet a task factory that will be used by loop.create_task().",
+            set_task_factory,
+        )
+        .noargs(c"is_running", c"is_running($self, /)\n--\n\nWhether the loop runs.", |this: &EventLoop| {
+            this.is_running()
+        })
+        .noargs(c"is_closed", c"is_closed($self, /)\n--\n\nWhether the loop was closed.", |this: &EventLoop| {
+            this.closed.get()
+        })
+        .noargs(
+            c"stop",
+            c"stop($self, /)\n--\n\nStop running the loop after the current turn.",
+            |this: &EventLoop| this.stopping.set(true),
+        )
+        .noargs(c"get_debug", c"get_debug($self, /)\n--\n\nWhether debug mode is on.", |this: &EventLoop| {
+            this.debug.get()
+        })
+        .one(
+            c"set_debug",
+            c"set_debug($self, enabled, /)\n--\n\nTurn debug mode on or off.",
+            |this: &EventLoop, enabled: &Any| {
+                this.debug.set(value::is_true(enabled)?);
+                Ok(())
+            },
+        )
+        .args(
+            c"add_reader",
+            c"add_reader($self, fd, callback, /, *args)\n--\n\nCall back whenever the descriptor is readable.",
+            io::add_reader,
+        )
+        .one(
+            c"remove_reader",
+            c"remove_reader($self, fd, /)\n--\n\nStop watching the descriptor for reading.",
+            io::remove_reader,
+        )
+        .args(
+            c"add_writer",
+            c"add_writer($self, fd, callback, /, *args)\n--\n\nCall back whenever the descriptor is writable.",
+            io::add_writer,
+        )
+        .one(
+            c"remove_writer",
+            c"remove_writer($self, fd, /)\n--\n\nStop watching the descriptor for writing.",
+            io::remove_writer,
+        )
+        .noargs(c"_run", c"_run($self, /)\n--\n\nRun turns until stop() is called.", turn::run)
+        .noargs(c"_dispose", c"_dispose($self, /)\n--\n\nClose: drop everything.", dispose)
+        .noargs(c"_tasks", c"_tasks($self, /)\n--\n\nThe Tasks that are not done.", tasks)
+        .noargs(c"_check_closed", c"_check_closed($self, /)\n--\n\n", |this: &EventLoop| {
+            this.check_closed()
+        })
+        .noargs(
+            c"_forked",
+            c"_forked($self, /)\n--\n\nThis is a forked child: do not share the parent's queue.",
+            |this: &EventLoop| this.io.get().map_or((), Io::forked),
+        )
+        .getter(c"_thread_id", |this: &EventLoop| {
+            Some(this.thread.get() as i64).filter(|&thread| thread != 0)
+        })
+        .build()
+}

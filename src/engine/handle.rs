@@ -1,0 +1,512 @@
+//! Handle and TimerHandle: a callback that waits for its turn.
+//!
+//! They are not tracked by the collector: a burst of `call_soon` would otherwise count towards
+//! collections, and that alone halves its speed. What keeps this sound for cycles is that a Handle
+//! lets go of everything when it has run or is cancelled, that the loop visits the content of
+//! Handles that only it holds, and that closing or dropping the loop clears them. Up to three
+//! arguments lie in the Handle itself, more in a tuple.
+
+use std::cell::{Cell, OnceCell};
+
+use super::asyncio::asyncio;
+use super::event_loop::EventLoop;
+use crate::py::{
+    Any, AsObject, Builder, Class, Managed, Object, Own, Pool, Ptr, Raised, Res, Slot, Stop,
+    TypeCell, Visitor, context, create, names, value,
+};
+
+pub(crate) type Handle = Object<HandleState>;
+pub(crate) type TimerHandle = Object<TimerState>;
+
+/// Arguments that fit into the Handle.
+const INLINE: usize = 3;
+
+/// A Handle's fields.
+#[repr(C)]
+pub(crate) struct HandleState {
+    callback: Slot,
+    context: Slot,
+    args: [Slot; INLINE],
+    /// How many of `args` are used, or `PACKED`: the first is a tuple of all.
+    count: Cell<u8>,
+    cancelled: Cell<bool>,
+    /// A reader's or writer's Handle runs again and again, so running does not clear it.
+    keep: Cell<bool>,
+    /// Whether it is a TimerHandle's state.
+    timed: bool,
+    /// For `_loop`: compared with the living loops before it is followed.
+    event_loop: *const EventLoop,
+    debug: OnceCell<Box<DebugInfo>>,
+    weakrefs: Managed,
+}
+
+/// What debug mode adds.
+struct DebugInfo {
+    source_traceback: Slot,
+    /// The repr it had before it was cancelled.
+    repr: Slot,
+}
+
+/// A TimerHandle's fields, a Handle's first.
+#[repr(C)]
+pub(crate) struct TimerState {
+    handle: HandleState,
+    when: f64,
+    position: Cell<u32>,
+}
+
+const PACKED: u8 = u8::MAX;
+
+static HANDLE: TypeCell = TypeCell::new();
+static TIMER_HANDLE: TypeCell = TypeCell::new();
+static HANDLES: Pool = Pool::new(1024);
+static TIMER_HANDLES: Pool = Pool::new(1024);
+
+impl Class for HandleState {
+    const NAME: &'static std::ffi::CStr = c"aioxide.Handle";
+    const GC: bool = false;
+
+    fn cell() -> &'static TypeCell {
+        &HANDLE
+    }
+    fn pool() -> Option<&'static Pool> {
+        Some(&HANDLES)
+    }
+    fn weakrefs(&self) -> Option<&Managed> {
+        Some(&self.weakrefs)
+    }
+}
+
+impl Class for TimerState {
+    const NAME: &'static std::ffi::CStr = c"aioxide.TimerHandle";
+    const GC: bool = false;
+
+    fn cell() -> &'static TypeCell {
+        &TIMER_HANDLE
+    }
+    fn pool() -> Option<&'static Pool> {
+        Some(&TIMER_HANDLES)
+    }
+    fn weakrefs(&self) -> Option<&Managed> {
+        Some(&self.handle.weakrefs)
+    }
+}
+
+/// What a Handle calls, taken out of it or copied: safe from whatever the call does to the Handle.
+pub(crate) struct Call {
+    callback: Own<Any>,
+    context: Own<Any>,
+    args: [Option<Own<Any>>; INLINE],
+    count: u8,
+}
+
+impl Call {
+    /// Enters the context and calls.
+    #[inline(always)]
+    pub(crate) fn run(&self) -> Res<()> {
+        context::enter(&self.context)?;
+        let called = if self.count == PACKED {
+            match &self.args[0] {
+                Some(packed) => self.callback.call(value::tuple_items(packed)),
+                None => self.callback.call(&[]),
+            }
+        } else {
+            let mut frame: [Ptr; INLINE + 1] = [std::ptr::null_mut(); INLINE + 1];
+            for (place, arg) in frame[1..].iter_mut().zip(&self.args) {
+                *place = arg.as_ref().map_or(std::ptr::null_mut(), |arg| arg.as_ptr());
+            }
+            // SAFETY: the first `count` arguments are present, and `self` holds them.
+            unsafe { self.callback.call_frame(&mut frame, self.count as usize) }
+        };
+        context::exit(&self.context);
+        called.map(|_| ())
+    }
+}
+
+impl HandleState {
+    #[inline(always)]
+    fn new(
+        event_loop: &EventLoop,
+        callback: Own<Any>,
+        args: &[&Any],
+        context: Own<Any>,
+        timed: bool,
+    ) -> Res<HandleState> {
+        let mut inline = [Slot::empty(), Slot::empty(), Slot::empty()];
+        let count = if args.len() <= INLINE {
+            for (place, arg) in inline.iter_mut().zip(args) {
+                *place = Slot::new(arg.own());
+            }
+            args.len() as u8
+        } else {
+            inline[0] = Slot::new(value::tuple(args)?);
+            PACKED
+        };
+        Ok(HandleState {
+            callback: Slot::new(callback),
+            context: Slot::new(context),
+            args: inline,
+            count: Cell::new(count),
+            cancelled: Cell::new(false),
+            keep: Cell::new(false),
+            timed,
+            event_loop,
+            debug: OnceCell::new(),
+            weakrefs: Managed::new(),
+        })
+    }
+
+    fn clear_call(&self) {
+        self.callback.clear();
+        for arg in &self.args {
+            arg.clear();
+        }
+        self.count.set(0);
+    }
+
+    /// Drops callback, arguments and context. The Handle is spent.
+    #[inline(always)]
+    fn clear_all(&self) {
+        self.clear_call();
+        self.context.clear();
+    }
+
+    fn debug_info(&self) -> &DebugInfo {
+        self.debug.get_or_init(|| {
+            Box::new(DebugInfo { source_traceback: Slot::empty(), repr: Slot::empty() })
+        })
+    }
+}
+
+impl Handle {
+    /// A Handle for `callback(*args)` in this context.
+    #[inline(always)]
+    pub(crate) fn make(
+        event_loop: &EventLoop,
+        callback: &Any,
+        args: &[&Any],
+        given: Option<&Any>,
+    ) -> Res<Own<Handle>> {
+        let context = match given {
+            Some(given) => given.own(),
+            None => context::copy_current()?,
+        };
+        let handle = create(HandleState::new(event_loop, callback.own(), args, context, false)?)?;
+        if event_loop.debug() {
+            handle.remember_source()?;
+        }
+        Ok(handle)
+    }
+
+    /// A Handle for a Future's done-callback.
+    #[inline(always)]
+    pub(crate) fn for_callback(
+        event_loop: &EventLoop,
+        callback: Own<Any>,
+        future: &impl AsObject,
+        context: Own<Any>,
+    ) -> Res<Own<Handle>> {
+        let args = [future.as_any()];
+        let handle = create(HandleState::new(event_loop, callback, &args, context, false)?)?;
+        if event_loop.debug() {
+            handle.remember_source()?;
+        }
+        Ok(handle)
+    }
+
+    #[cold]
+    fn remember_source(&self) -> Res<()> {
+        let stack = asyncio().extract_call_stack.call(&[])?;
+        self.debug_info().source_traceback.set(stack);
+        Ok(())
+    }
+
+    /// Keeps the callback when run.
+    pub(crate) fn keep(&self) {
+        self.keep.set(true);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// What to call now; `None` when cancelled or spent.
+    #[inline(always)]
+    pub(crate) fn open(&self) -> Option<Call> {
+        if self.cancelled.get() {
+            return None;
+        }
+        let count = self.count.get();
+        if self.keep.get() {
+            return Some(Call {
+                callback: self.callback.get()?,
+                context: self.context.get()?,
+                args: [self.args[0].get(), self.args[1].get(), self.args[2].get()],
+                count,
+            });
+        }
+        Some(Call {
+            callback: self.callback.take()?,
+            context: self.context.take()?,
+            args: [self.args[0].take(), self.args[1].take(), self.args[2].take()],
+            count,
+        })
+    }
+
+    /// Puts a call back that `open` took, so that a report can show it.
+    pub(crate) fn restore(&self, call: Call) {
+        if self.keep.get() || self.cancelled.get() {
+            return;
+        }
+        let [first, second, third] = call.args;
+        self.args[0].put(first);
+        self.args[1].put(second);
+        self.args[2].put(third);
+        self.callback.set(call.callback);
+        self.context.set(call.context);
+    }
+
+    /// Callback and arguments, for a report.
+    pub(crate) fn shown(&self) -> Res<(Option<Own<Any>>, Option<Own<Any>>)> {
+        Ok((self.callback.get(), self.args_tuple()?))
+    }
+
+    /// Drops what the Handle holds after it was reported.
+    pub(crate) fn spend(&self) {
+        if !self.keep.get() {
+            self.clear_all();
+        }
+    }
+
+    /// `cancel()`.
+    pub(crate) fn cancel(&self) -> Res<()> {
+        if self.cancelled.get() {
+            return Ok(());
+        }
+        if let Some(event_loop) = self.living_loop()
+            && event_loop.debug()
+        {
+            let text = repr(self)?;
+            self.debug_info().repr.set(text);
+        }
+        self.cancelled.set(true);
+        if let Some(timer) = self.as_timer() {
+            if let Some(event_loop) = self.living_loop() {
+                event_loop.forget_timer(timer);
+            }
+        }
+        self.clear_call();
+        Ok(())
+    }
+
+    /// As a TimerHandle, if it is one.
+    #[inline(always)]
+    fn as_timer(&self) -> Option<&TimerHandle> {
+        if !self.timed {
+            return None;
+        }
+        // SAFETY: `timed` is set exactly for the state inside a TimerHandle, whose layout begins
+        // with a Handle's.
+        Some(unsafe { &*(self as *const Handle).cast::<TimerHandle>() })
+    }
+
+    /// The loop, if it still lives. A timer in the heap needs no look: its loop owns the heap.
+    fn living_loop(&self) -> Option<Own<EventLoop>> {
+        super::registry::find(self.event_loop)
+    }
+
+    fn args_tuple(&self) -> Res<Option<Own<Any>>> {
+        if !self.callback.is_some() {
+            return Ok(None);
+        }
+        if self.count.get() == PACKED {
+            return Ok(self.args[0].get());
+        }
+        let held: Vec<Own<Any>> = self.args.iter().filter_map(Slot::get).collect();
+        let items: Vec<&Any> = held.iter().map(|arg| &**arg).collect();
+        value::tuple(&items).map(Some)
+    }
+
+    /// Visits what the Handle holds, on behalf of a loop that alone holds the Handle.
+    pub(crate) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
+        if self.refcount() != 1 {
+            return Ok(());
+        }
+        visitor.slot(&self.callback)?;
+        visitor.slot(&self.context)?;
+        self.args.iter().try_for_each(|arg| visitor.slot(arg))
+    }
+
+    /// Lets go of everything, whoever still holds the Handle: its loop is closed or gone.
+    pub(crate) fn abandon(&self) {
+        self.cancelled.set(true);
+        self.clear_all();
+    }
+}
+
+impl TimerHandle {
+    /// A TimerHandle for `callback(*args)` at `when`; not in the heap yet.
+    #[inline(always)]
+    pub(crate) fn make(
+        event_loop: &EventLoop,
+        when: f64,
+        callback: &Any,
+        args: &[&Any],
+        given: Option<&Any>,
+    ) -> Res<Own<TimerHandle>> {
+        let context = match given {
+            Some(given) => given.own(),
+            None => context::copy_current()?,
+        };
+        let timer = create(TimerState {
+            handle: HandleState::new(event_loop, callback.own(), args, context, true)?,
+            when,
+            position: Cell::new(reactor::NOWHERE),
+        })?;
+        if event_loop.debug() {
+            timer.as_handle().remember_source()?;
+        }
+        Ok(timer)
+    }
+
+    /// The TimerHandle as the Handle that it begins with.
+    #[inline(always)]
+    pub(crate) fn as_handle(&self) -> &Handle {
+        // SAFETY: `TimerState` is `repr(C)` with a `HandleState` first, and the type inherits.
+        unsafe { &*(self as *const TimerHandle).cast::<Handle>() }
+    }
+
+    pub(crate) fn when(&self) -> f64 {
+        self.when
+    }
+
+    #[inline(always)]
+    pub(crate) fn position(&self) -> u32 {
+        self.position.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_position(&self, position: u32) {
+        self.position.set(position);
+    }
+}
+
+/// asyncio's own text for it, from `_callback`, `_args` and the rest.
+fn repr(this: &Handle) -> Res {
+    if let Some(text) = this.debug.get().and_then(|debug| debug.repr.get()) {
+        return Ok(text);
+    }
+    let class =
+        if this.timed { &asyncio().timer_handle_class } else { &asyncio().handle_class };
+    class.attr(&names::REPR)?.call(&[this.as_any()])
+}
+
+/// `_repr_info()`, which asyncio's `__repr__` builds on.
+fn repr_info(this: &Handle) -> Res {
+    let class =
+        if this.timed { &asyncio().timer_handle_class } else { &asyncio().handle_class };
+    class.attr(&names::REPR_INFO)?.call(&[this.as_any()])
+}
+
+fn class(this: &Handle) -> Own<Any> {
+    let class =
+        if this.timed { &asyncio().timer_handle_class } else { &asyncio().handle_class };
+    class.own()
+}
+
+/// Order and equality as asyncio's TimerHandle: by deadline; equal are equal in all they do.
+fn compare(this: &TimerHandle, other: &Any, operation: std::ffi::c_int) -> Res<Option<bool>> {
+    let Some(other) = other.cast_exact::<TimerState>() else {
+        return Ok(None);
+    };
+    let (ours, theirs) = (this.when, other.when);
+    let equal = || -> Res<bool> {
+        let (left, right) = (this.as_handle(), other.as_handle());
+        if ours != theirs || left.cancelled.get() != right.cancelled.get() {
+            return Ok(false);
+        }
+        let none = || value::none();
+        let callbacks = (
+            left.callback.get().unwrap_or_else(none),
+            right.callback.get().unwrap_or_else(none),
+        );
+        let args = (
+            left.args_tuple()?.unwrap_or_else(none),
+            right.args_tuple()?.unwrap_or_else(none),
+        );
+        Ok(callbacks.0.equals(&callbacks.1)? && args.0.equals(&args.1)?)
+    };
+    Ok(Some(match operation {
+        pyo3_ffi::Py_LT => ours < theirs,
+        pyo3_ffi::Py_LE => ours < theirs || equal()?,
+        pyo3_ffi::Py_GT => ours > theirs,
+        pyo3_ffi::Py_GE => ours > theirs || equal()?,
+        pyo3_ffi::Py_EQ => equal()?,
+        pyo3_ffi::Py_NE => !equal()?,
+        _ => return Ok(None),
+    }))
+}
+
+fn hash(this: &TimerHandle) -> isize {
+    value::float(this.when).map_or(0, |when| value::hash(&when))
+}
+
+/// Makes the types.
+pub(super) fn build() -> Res<[&'static Any; 2]> {
+    const WEAKREFS: usize = std::mem::offset_of!(HandleState, weakrefs);
+    let handle = Builder::<HandleState>::new(
+        c"What call_soon returns; answers as asyncio.Handle.",
+    )
+    .not_constructible()
+    .subclassable()
+    .weakrefs(WEAKREFS)
+    .repr(repr)
+    .noargs(c"cancel", c"cancel($self, /)\n--\n\nDo not run the callback.", |this: &Handle| {
+        this.cancel()
+    })
+    .noargs(
+        c"cancelled",
+        c"cancelled($self, /)\n--\n\nWhether cancel() was called.",
+        |this: &Handle| this.cancelled.get(),
+    )
+    .noargs(
+        c"get_context",
+        c"get_context($self, /)\n--\n\nThe context in which the callback runs.",
+        |this: &Handle| this.context.get(),
+    )
+    .noargs(c"_run", c"_run($self, /)\n--\n\nRun the callback now.", |this: &Handle| {
+        match this.living_loop() {
+            Some(event_loop) => super::turn::run_handle(&event_loop, this),
+            None => Ok::<(), Raised>(()),
+        }
+    })
+    .noargs(c"_repr_info", c"_repr_info($self, /)\n--\n\n", repr_info)
+    .getter(c"__class__", class)
+    .getter(c"_callback", |this: &Handle| this.callback.get())
+    .getter(c"_args", |this: &Handle| this.args_tuple())
+    .getter(c"_context", |this: &Handle| this.context.get())
+    .getter(c"_cancelled", |this: &Handle| this.cancelled.get())
+    .getter(c"_loop", |this: &Handle| this.living_loop())
+    .getter(c"_repr", |this: &Handle| this.debug.get().and_then(|debug| debug.repr.get()))
+    .getter(c"_source_traceback", |this: &Handle| {
+        this.debug.get().and_then(|debug| debug.source_traceback.get())
+    })
+    .build()?;
+    let timer = Builder::<TimerState>::new(
+        c"What call_later and call_at return; answers as asyncio.TimerHandle.",
+    )
+    .not_constructible()
+    .base(handle)
+    .compare(compare)
+    .hash(hash)
+    .noargs(
+        c"when",
+        c"when($self, /)\n--\n\nThe scheduled time, in seconds of loop.time().",
+        |this: &TimerHandle| this.when(),
+    )
+    .getter(c"_when", |this: &TimerHandle| this.when())
+    .getter(c"_scheduled", |this: &TimerHandle| this.position() != reactor::NOWHERE)
+    .build()?;
+    Ok([handle, timer])
+}

@@ -1,0 +1,291 @@
+//! Descriptors: readers, writers, and the wait.
+//!
+//! The reactor knows which descriptors are ready; here they meet the Handles that want to know.
+
+use std::cell::{Cell, UnsafeCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use reactor::{Events, Interest, Poller, Reactor, Waker};
+
+use super::event_loop::EventLoop;
+use super::handle::Handle;
+use crate::py::{
+    Any, Args, Builtin, Own, Res, Stop, Visitor, error, names, raise, type_error, value, without_gil,
+};
+
+/// Who is told about a descriptor.
+#[derive(Default)]
+struct Watch {
+    reader: Option<Own<Handle>>,
+    writer: Option<Own<Handle>>,
+}
+
+impl Watch {
+    fn interest(&self) -> Interest {
+        Interest { read: self.reader.is_some(), write: self.writer.is_some() }
+    }
+
+    fn side(&mut self, side: Side) -> &mut Option<Own<Handle>> {
+        match side {
+            Side::Read => &mut self.reader,
+            Side::Write => &mut self.writer,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Read,
+    Write,
+}
+
+/// A loop's descriptors.
+pub(crate) struct Io {
+    /// Empty once the loop is closed.
+    reactor: UnsafeCell<Option<Reactor>>,
+    poller: Cell<Option<Poller>>,
+    waker: Waker,
+    watches: UnsafeCell<HashMap<RawFd, Watch>>,
+    events: Cell<Option<Events>>,
+    forked: Cell<bool>,
+}
+
+impl Io {
+    pub(super) fn new() -> io::Result<Io> {
+        let reactor = Reactor::new()?;
+        Ok(Io {
+            poller: Cell::new(Some(reactor.poller())),
+            waker: reactor.waker(),
+            reactor: UnsafeCell::new(Some(reactor)),
+            watches: UnsafeCell::new(HashMap::new()),
+            events: Cell::new(Some(Events::new())),
+            forked: Cell::new(false),
+        })
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    fn reactor(&self) -> Option<&mut Reactor> {
+        // SAFETY: private; each use is one operation that runs no Python code, with the GIL held.
+        // The wait without the GIL goes through the Poller and borrows nothing of this.
+        unsafe { (*self.reactor.get()).as_mut() }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    fn watches(&self) -> &mut HashMap<RawFd, Watch> {
+        // SAFETY: private; Handles that come out are dropped after the borrow, so nothing that
+        // happens during one runs Python code; the GIL is held.
+        unsafe { &mut *self.watches.get() }
+    }
+
+    /// Rings the loop out of its wait.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Whether any descriptor is watched.
+    #[inline(always)]
+    pub(super) fn is_watching(&self) -> bool {
+        !self.watches().is_empty()
+    }
+
+    /// Called in a forked child: the kernel's queue is the parent's.
+    pub(super) fn forked(&self) {
+        self.forked.set(true);
+    }
+
+    fn leave_parent(&self) -> io::Result<()> {
+        if self.forked.replace(false)
+            && let Some(reactor) = self.reactor()
+        {
+            reactor.rebuild()?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, fd: RawFd, side: Side, handle: Option<Own<Handle>>) -> io::Result<Option<Own<Handle>>> {
+        self.leave_parent()?;
+        let watch = self.watches().entry(fd).or_default();
+        let old = std::mem::replace(watch.side(side), handle);
+        let interest = watch.interest();
+        if interest.is_none() {
+            self.watches().remove(&fd);
+        }
+        let changed = match self.reactor() {
+            Some(reactor) if reactor.interest(fd) != interest || interest.is_none() => {
+                reactor.set_interest(fd, interest)
+            }
+            _ => Ok(()),
+        };
+        if let Err(failure) = changed {
+            // The kernel does not know the descriptor: neither do we.
+            let entry = self.watches().entry(fd).or_default();
+            let refused = std::mem::replace(entry.side(side), old);
+            if entry.interest().is_none() {
+                self.watches().remove(&fd);
+            }
+            drop(refused);
+            return Err(failure);
+        }
+        Ok(old)
+    }
+
+    /// Waits, and puts what is ready into the queue. `None` waits for ever; zero only looks, and
+    /// keeps the GIL. Returns how many descriptors were ready.
+    pub(super) fn wait(&self, event_loop: &EventLoop, timeout: Option<Duration>) -> io::Result<usize> {
+        self.leave_parent()?;
+        let Some(poller) = self.poller.take() else { return Ok(0) };
+        let mut events = self.events.take().unwrap_or_default();
+        let waited = if timeout == Some(Duration::ZERO) {
+            poller.wait(&mut events, timeout)
+        } else {
+            event_loop.parked.set(true);
+            let waited = without_gil(|| poller.wait(&mut events, timeout));
+            event_loop.parked.set(false);
+            waited
+        };
+        self.poller.set(Some(poller));
+        let count = events.len();
+        if waited.is_ok() && count > 0 {
+            self.dispatch(event_loop, &events);
+        }
+        self.events.set(Some(events));
+        waited.map(|_| count)
+    }
+
+    fn dispatch(&self, event_loop: &EventLoop, events: &Events) {
+        let mut ghost = false;
+        for event in events.iter() {
+            let Some(watch) = self.watches().get(&event.fd) else {
+                ghost = true;
+                continue;
+            };
+            if event.readable
+                && let Some(reader) = &watch.reader
+            {
+                event_loop.ready().push_handle(reader.clone());
+            }
+            if event.writable
+                && let Some(writer) = &watch.writer
+            {
+                event_loop.ready().push_handle(writer.clone());
+            }
+        }
+        if ghost && let Some(reactor) = self.reactor() {
+            // A descriptor closed while a duplicate of it lives on cannot be taken out of the
+            // kernel's queue; only a new queue ends its events. A failure shows again next turn.
+            let _ = reactor.rebuild();
+        }
+    }
+
+    pub(super) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
+        for watch in self.watches().values() {
+            for handle in [&watch.reader, &watch.writer].into_iter().flatten() {
+                handle.visit(visitor)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_watches(&self) {
+        let watches = std::mem::take(self.watches());
+        for watch in watches.into_values() {
+            for handle in [watch.reader, watch.writer].into_iter().flatten() {
+                handle.abandon();
+            }
+        }
+    }
+
+    /// Closes the kernel's queue.
+    pub(super) fn close(&self) {
+        self.forget_watches();
+        // SAFETY: no borrow is open (see `reactor`), and dropping a Reactor runs no Python code.
+        unsafe { *self.reactor.get() = None };
+        self.poller.set(None);
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.forget_watches();
+    }
+}
+
+/// A descriptor from an int or from what has `fileno()`, with the errors of `selectors`.
+fn descriptor(object: &Any) -> Res<RawFd> {
+    let number = if value::is_int(object) {
+        value::as_int(object)?
+    } else {
+        let invalid = |raised| {
+            if !error::pending_is_any(&[
+                Builtin::AttributeError,
+                Builtin::TypeError,
+                Builtin::ValueError,
+            ]) {
+                return raised;
+            }
+            error::discard(raised);
+            let text = format!("Invalid file object: {}", value::repr_text(object));
+            raise(Builtin::ValueError.get(), &text)
+        };
+        let number = object.call_method(&names::FILENO, &[]).map_err(invalid)?;
+        value::as_int(&number).map_err(invalid)?
+    };
+    RawFd::try_from(number).ok().filter(|&fd| fd >= 0).ok_or_else(|| {
+        raise(Builtin::ValueError.get(), &format!("Invalid file descriptor: {number}"))
+    })
+}
+
+fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &str) -> Res<()> {
+    let [fd, callback, rest @ ..] = args.positional else {
+        return Err(type_error(&format!("{method}() missing required argument")));
+    };
+    args.each_keyword(|name, _| {
+        let name = value::text_of(name)?;
+        Err(type_error(&format!("{method}() got an unexpected keyword argument '{name}'")))
+    })?;
+    this.check_closed()?;
+    let fd = descriptor(fd)?;
+    let handle = Handle::make(this, callback, rest, None)?;
+    handle.keep();
+    let old = this
+        .io()?
+        .change(fd, side, Some(handle))
+        .map_err(|failure| error::os_error(&failure))?;
+    old.map_or(Ok(()), |old| old.cancel())
+}
+
+fn remove(this: &EventLoop, fd: &Any, side: Side) -> Res<bool> {
+    let fd = descriptor(fd)?;
+    if this.check_closed().map_err(error::discard).is_err() {
+        return Ok(false);
+    }
+    let io = this.io()?;
+    let Some(watch) = io.watches().get_mut(&fd) else { return Ok(false) };
+    if watch.side(side).is_none() {
+        return Ok(false);
+    }
+    let old = io.change(fd, side, None).map_err(|failure| error::os_error(&failure))?;
+    old.map_or(Ok(()), |old| old.cancel())?;
+    Ok(true)
+}
+
+pub(super) fn add_reader(this: &EventLoop, args: Args<'_>) -> Res<()> {
+    add(this, &args, Side::Read, "add_reader")
+}
+
+pub(super) fn add_writer(this: &EventLoop, args: Args<'_>) -> Res<()> {
+    add(this, &args, Side::Write, "add_writer")
+}
+
+pub(super) fn remove_reader(this: &EventLoop, fd: &Any) -> Res<bool> {
+    remove(this, fd, Side::Read)
+}
+
+pub(super) fn remove_writer(this: &EventLoop, fd: &Any) -> Res<bool> {
+    remove(this, fd, Side::Write)
+}

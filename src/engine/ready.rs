@@ -1,0 +1,107 @@
+//! The ready queue: what the next turn runs, first in, first out.
+//!
+//! An entry is one word, a strong reference whose low bit says what it is: a Task to step, or a
+//! Handle to run. Between a Future that is done and the Task that waits for it there is then no
+//! Handle, no callable and no copied context.
+
+use std::cell::UnsafeCell;
+use std::collections::VecDeque;
+
+use super::handle::Handle;
+use crate::py::{Own, Stop, Visitor};
+use crate::tasks::task::Task;
+
+/// One entry, taken out.
+pub(crate) enum Entry {
+    Task(Own<Task>),
+    Handle(Own<Handle>),
+}
+
+const HANDLE: usize = 1;
+
+impl Entry {
+    #[inline(always)]
+    fn from_word(word: usize) -> Entry {
+        // SAFETY: words come from `push_task` and `push_handle`, which fold strong references
+        // (aligned to 8, so the low bit is free), and each is unfolded once.
+        unsafe {
+            if word & HANDLE == 0 {
+                Entry::Task(Own::from_word(word))
+            } else {
+                Entry::Handle(Own::from_word(word & !HANDLE))
+            }
+        }
+    }
+}
+
+/// The queue.
+pub(crate) struct ReadyQueue {
+    words: UnsafeCell<VecDeque<usize>>,
+}
+
+impl ReadyQueue {
+    pub(crate) fn new() -> ReadyQueue {
+        ReadyQueue { words: UnsafeCell::new(VecDeque::with_capacity(64)) }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    fn words(&self) -> &mut VecDeque<usize> {
+        // SAFETY: private, and every use below ends before Python code can run: moving words runs
+        // none. The GIL keeps other threads out.
+        unsafe { &mut *self.words.get() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_task(&self, task: Own<Task>) {
+        self.words().push_back(task.into_word());
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_handle(&self, handle: Own<Handle>) {
+        self.words().push_back(handle.into_word() | HANDLE);
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<Entry> {
+        self.words().pop_front().map(Entry::from_word)
+    }
+
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.words().len()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words().is_empty()
+    }
+
+    /// Drops every entry; Handles let go of what they hold even if somebody else keeps them.
+    pub(crate) fn clear(&self) {
+        for word in std::mem::take(self.words()) {
+            if let Entry::Handle(handle) = Entry::from_word(word) {
+                handle.abandon();
+            }
+        }
+    }
+
+    pub(crate) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
+        for &word in self.words().iter() {
+            // Looked at, not taken: the copy is forgotten instead of dropped.
+            match std::mem::ManuallyDrop::new(Entry::from_word(word)) {
+                entry => match &*entry {
+                    Entry::Task(task) => visitor.object(&**task)?,
+                    Entry::Handle(handle) => handle.visit(visitor)?,
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ReadyQueue {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,218 @@
+//! Running: turns of the loop, one after another.
+//!
+//! A turn is asyncio's: wait if there is nothing to do, take what became ready and what is due,
+//! then run exactly what was in the queue at that moment. Two things differ where no program can
+//! tell. While something is ready and no descriptor is watched the kernel is not asked at all. And
+//! the GIL is let go only when the loop really waits: a look with a zero timeout comes first.
+
+use std::time::Duration;
+
+use super::asyncio::asyncio;
+use super::current;
+use super::event_loop::EventLoop;
+use super::handle::{Call, Handle};
+use super::ready::Entry;
+use crate::py::error::{check_signals, fetch, is_fatal, os_error, restore};
+use crate::py::{Any, AsObject, Own, Raised, Res, names, thread_ident, value};
+use crate::tasks::step;
+use crate::tasks::task::Task;
+
+/// asyncio never waits longer than this in one go.
+const LONGEST_WAIT: f64 = 24.0 * 3600.0;
+
+/// Signals are looked for this often even if no bytecode runs in between (which looks by itself).
+const TURNS_BETWEEN_SIGNAL_CHECKS: u32 = 16;
+
+/// `_run()`: turns until `stop()`, or until KeyboardInterrupt or SystemExit.
+pub(super) fn run(this: &EventLoop) -> Res<()> {
+    let none = value::none_ref();
+    asyncio().set_running_loop.call(&[this.as_any()])?;
+    this.set_thread(thread_ident());
+    let outcome = turns(this);
+    this.set_thread(0);
+    this.stopping.set(false);
+    let mut cleaned = Ok(());
+    crate::py::error::preserving(|| {
+        cleaned = current::withdraw(this).and(asyncio().set_running_loop.call(&[none]).map(|_| ()));
+    });
+    outcome.and(cleaned)
+}
+
+fn turns(this: &EventLoop) -> Res<()> {
+    let mut until_signals = TURNS_BETWEEN_SIGNAL_CHECKS;
+    loop {
+        turn(this)?;
+        if this.stopping.get() {
+            return Ok(());
+        }
+        until_signals -= 1;
+        if until_signals == 0 {
+            until_signals = TURNS_BETWEEN_SIGNAL_CHECKS;
+            check_signals()?;
+        }
+    }
+}
+
+#[inline(always)]
+fn turn(this: &EventLoop) -> Res<()> {
+    if this.ready().is_empty() && !this.stopping.get() {
+        wait(this)?;
+    } else if this.io()?.is_watching() {
+        look(this)?;
+    }
+    if !this.timers().is_empty() {
+        take_due_timers(this);
+    }
+    for _ in 0..this.ready().len() {
+        let Some(entry) = this.ready().pop() else { break };
+        if this.debug() {
+            run_in_debug(this, entry)?;
+            continue;
+        }
+        match entry {
+            Entry::Task(task) => {
+                if let Err(raised) = step::run(this, &task) {
+                    step_failed(this, &task, raised)?;
+                }
+            }
+            Entry::Handle(handle) => run_handle(this, &handle)?,
+        }
+    }
+    Ok(())
+}
+
+/// Asks the kernel without waiting. Returns whether a descriptor was ready.
+fn look(this: &EventLoop) -> Res<bool> {
+    match this.io()?.wait(this, Some(Duration::ZERO)) {
+        Ok(count) => Ok(count > 0),
+        Err(failure) => interrupted(&failure).map(|()| false),
+    }
+}
+
+/// Waits for a descriptor, another thread, a signal or the next timer.
+fn wait(this: &EventLoop) -> Res<()> {
+    current::withdraw(this)?;
+    if this.io()?.is_watching() && look(this)? {
+        return Ok(());
+    }
+    // A signal that came since the last bytecode has no other moment; its handler may have
+    // scheduled something.
+    check_signals()?;
+    if !this.ready().is_empty() || this.stopping.get() {
+        return Ok(());
+    }
+    let timeout = match this.timers().next_deadline() {
+        None => None,
+        Some(when) => {
+            let left = (when - reactor::monotonic()).clamp(0.0, LONGEST_WAIT);
+            if left <= 0.0 {
+                return Ok(());
+            }
+            // A fraction of a nanosecond must not make the wait end before the deadline.
+            Some(Duration::from_secs_f64(left) + Duration::from_nanos(1))
+        }
+    };
+    match this.io()?.wait(this, timeout) {
+        Ok(_) => Ok(()),
+        Err(failure) => interrupted(&failure),
+    }
+}
+
+/// A wait that a signal ended is not an error, but its handler's exception is.
+fn interrupted(failure: &std::io::Error) -> Res<()> {
+    if failure.kind() == std::io::ErrorKind::Interrupted {
+        return check_signals();
+    }
+    Err(os_error(failure))
+}
+
+fn take_due_timers(this: &EventLoop) {
+    let end = reactor::monotonic() + reactor::RESOLUTION;
+    while let Some(entry) = this.timers().pop_due(end) {
+        this.ready().push_handle(entry.0.as_handle().own());
+    }
+}
+
+/// Runs a callback; its exception goes to the exception handler.
+#[inline]
+pub(super) fn run_handle(this: &EventLoop, handle: &Handle) -> Res<()> {
+    let Some(call) = handle.open() else { return Ok(()) };
+    current::withdraw(this)?;
+    match call.run() {
+        Ok(()) => Ok(()),
+        Err(raised) => callback_failed(this, handle, call, raised),
+    }
+}
+
+#[cold]
+fn callback_failed(this: &EventLoop, handle: &Handle, call: Call, raised: Raised) -> Res<()> {
+    let exception = fetch(raised);
+    handle.restore(call);
+    if is_fatal(&exception) {
+        return Err(restore(exception));
+    }
+    let reported = report(this, handle, &exception);
+    handle.spend();
+    reported
+}
+
+fn report(this: &EventLoop, handle: &Handle, exception: &Any) -> Res<()> {
+    let none = value::none();
+    let (callback, args) = handle.shown()?;
+    let callback = callback.unwrap_or_else(|| none.clone());
+    let args = args.unwrap_or_else(|| none.clone());
+    this.as_any()
+        .call_method(
+            &names::CALLBACK_FAILED,
+            &[&callback, &args, handle.as_any(), exception],
+        )
+        .map(|_| ())
+}
+
+/// A step that failed outside its coroutine: reported as the callback that it is in asyncio.
+#[cold]
+fn step_failed(this: &EventLoop, task: &Own<Task>, raised: Raised) -> Res<()> {
+    let exception = fetch(raised);
+    if is_fatal(&exception) {
+        return Err(restore(exception));
+    }
+    let context = task.context_object()?;
+    let handle = Handle::make(this, &*task.wakeup_callable()?, &[], Some(&context))?;
+    let reported = report(this, &handle, &exception);
+    handle.spend();
+    reported
+}
+
+/// As above, timed; what took long is logged.
+#[cold]
+fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
+    let begin = reactor::monotonic();
+    let (subject, outcome) = match entry {
+        Entry::Task(task) => {
+            let outcome =
+                step::run(this, &task).or_else(|raised| step_failed(this, &task, raised));
+            (task.into_any(), outcome)
+        }
+        Entry::Handle(handle) => {
+            let Some(call) = handle.open() else { return Ok(()) };
+            current::withdraw(this)?;
+            let outcome = call.run();
+            let outcome = match outcome {
+                Ok(()) => {
+                    handle.restore(call);
+                    Ok(())
+                }
+                Err(raised) => callback_failed(this, &handle, call, raised),
+            };
+            (handle.into_any(), outcome)
+        }
+    };
+    outcome?;
+    let took = reactor::monotonic() - begin;
+    let limit = value::as_float(&*this.as_any().attr(&names::SLOW_CALLBACK_DURATION)?)?;
+    if took >= limit {
+        let took = value::float(took)?;
+        this.as_any().call_method(&names::REPORT_SLOW, &[&subject, &took])?;
+    }
+    Ok(())
+}

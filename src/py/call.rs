@@ -1,0 +1,263 @@
+//! Calling Python: functions, methods, attributes, coroutines, contexts.
+
+use pyo3_ffi as ffi;
+
+use super::error::{Raised, Res, checked};
+use super::names::Name;
+use super::object::{Any, AsObject, Own, Ptr};
+
+/// What a coroutine did when it was resumed.
+pub(crate) enum Sent {
+    /// It awaits something: this object came out of its `yield`.
+    Yielded(Own<Any>),
+    /// It returned.
+    Returned(Own<Any>),
+}
+
+impl Any {
+    /// `self(*args)`.
+    pub(crate) fn call(&self, args: &[&Any]) -> Res {
+        // SAFETY: `&Any` is a `PyObject *`, borrowed for the whole call.
+        unsafe {
+            checked(ffi::PyObject_Vectorcall(
+                self.as_ptr(),
+                args.as_ptr().cast::<Ptr>(),
+                args.len(),
+                std::ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// `self(*args[:-n], **zip(names, args[-n:]))` for a tuple of `n` names.
+    pub(crate) fn call_with_names(&self, args: &[&Any], names: &Any) -> Res {
+        let named = super::value::tuple_items(names).len();
+        // SAFETY: as `call`; the last `named` arguments are the keywords' values.
+        unsafe {
+            checked(ffi::PyObject_Vectorcall(
+                self.as_ptr(),
+                args.as_ptr().cast::<Ptr>(),
+                args.len() - named,
+                names.as_ptr(),
+            ))
+        }
+    }
+
+    /// `self(*args)` with the arguments lying in `frame[1..=count]`; the place before them is the
+    /// callee's to use, which spares bound methods a copy.
+    ///
+    /// # Safety
+    /// `frame[1..=count]` are live objects for the whole call.
+    #[inline(always)]
+    pub(crate) unsafe fn call_frame<const N: usize>(
+        &self,
+        frame: &mut [Ptr; N],
+        count: usize,
+    ) -> Res {
+        debug_assert!(count < N);
+        // SAFETY: the caller's promise, and `frame` has a place before the arguments.
+        unsafe {
+            checked(ffi::PyObject_Vectorcall(
+                self.as_ptr(),
+                frame.as_ptr().add(1),
+                count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET as usize,
+                std::ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// `self.name(*args)`.
+    pub(crate) fn call_method(&self, name: &'static Name, args: &[&Any]) -> Res {
+        debug_assert!(args.len() < 7);
+        let mut frame: [Ptr; 8] = [std::ptr::null_mut(); 8];
+        frame[0] = self.as_ptr();
+        for (place, arg) in frame[1..].iter_mut().zip(args) {
+            *place = arg.as_ptr();
+        }
+        // SAFETY: self and the arguments are borrowed for the whole call.
+        unsafe {
+            checked(ffi::PyObject_VectorcallMethod(
+                name.get().as_ptr(),
+                frame.as_ptr(),
+                args.len() + 1,
+                std::ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// `self.name(positional, keyword=value)`.
+    pub(crate) fn call_method_named(
+        &self,
+        name: &'static Name,
+        positional: &[&Any],
+        keyword: &'static Name,
+        value: &Any,
+    ) -> Res {
+        let method = self.attr(name)?;
+        let names = super::value::tuple(&[keyword.get()])?;
+        let mut args: Vec<&Any> = positional.to_vec();
+        args.push(value);
+        method.call_with_names(&args, &names)
+    }
+
+    pub(crate) fn attr(&self, name: &'static Name) -> Res {
+        // SAFETY: live object and name.
+        unsafe { checked(ffi::PyObject_GetAttr(self.as_ptr(), name.get().as_ptr())) }
+    }
+
+    /// The attribute, or `None` where there is none.
+    pub(crate) fn attr_if_any(&self, name: &'static Name) -> Res<Option<Own<Any>>> {
+        match self.attr(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(raised) => {
+                // SAFETY: a static exception type.
+                if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) } != 0 {
+                    super::error::discard(raised);
+                    Ok(None)
+                } else {
+                    Err(raised)
+                }
+            }
+        }
+    }
+
+    pub(crate) fn set_attr(&self, name: &'static Name, value: &Any) -> Res<()> {
+        // SAFETY: live object, name and value.
+        if unsafe { ffi::PyObject_SetAttr(self.as_ptr(), name.get().as_ptr(), value.as_ptr()) } == 0 {
+            Ok(())
+        } else {
+            Err(Raised)
+        }
+    }
+
+    /// `self == other`, asked as containers ask (identity first).
+    pub(crate) fn equals(&self, other: &Any) -> Res<bool> {
+        // SAFETY: two live objects.
+        match unsafe { ffi::PyObject_RichCompareBool(self.as_ptr(), other.as_ptr(), ffi::Py_EQ) } {
+            -1 => Err(Raised),
+            equal => Ok(equal != 0),
+        }
+    }
+
+    /// Resumes a coroutine (or a generator, or anything with `send`) with None.
+    #[inline]
+    pub(crate) fn send_none(&self) -> Res<Sent> {
+        let mut out: Ptr = std::ptr::null_mut();
+        // SAFETY: a live object; `out` receives a new reference unless the result is an error.
+        unsafe {
+            match ffi::PyIter_Send(self.as_ptr(), ffi::Py_None(), &mut out) {
+                ffi::PySendResult::PYGEN_RETURN => checked(out).map(Sent::Returned),
+                ffi::PySendResult::PYGEN_NEXT => checked(out).map(Sent::Yielded),
+                ffi::PySendResult::PYGEN_ERROR => Err(Raised),
+            }
+        }
+    }
+
+    /// `self.throw(exception)`, with the StopIteration of a return already read.
+    pub(crate) fn throw(&self, exception: &Any) -> Res<Sent> {
+        match self.call_method(&super::names::THROW, &[exception]) {
+            Ok(yielded) => Ok(Sent::Yielded(yielded)),
+            Err(raised) => {
+                // SAFETY: a static exception type.
+                if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_StopIteration) } == 0 {
+                    return Err(raised);
+                }
+                let stop = super::error::fetch(raised);
+                Ok(Sent::Returned(super::value::stop_iteration_value(&stop)))
+            }
+        }
+    }
+}
+
+/// A context variables' context, entered and left around each callback and step.
+pub(crate) mod context {
+    use super::*;
+
+    #[inline(always)]
+    pub(crate) fn copy_current() -> Res {
+        // SAFETY: returns a new reference or null.
+        unsafe { checked(ffi::PyContext_CopyCurrent()) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn enter(context: &Any) -> Res<()> {
+        // SAFETY: a live object; what is not a context raises TypeError inside.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } == 0 { Ok(()) } else { Err(Raised) }
+    }
+
+    /// Leaves the context just entered. With an exception pending: leaving does not touch it.
+    #[inline(always)]
+    pub(crate) fn exit(context: &Any) {
+        // SAFETY: only called after `enter` succeeded in this thread.
+        let left = unsafe { ffi::PyContext_Exit(context.as_ptr()) };
+        debug_assert_eq!(left, 0, "contexts are left in the order in which they were entered");
+    }
+}
+
+/// `module.name` for the name of a module and of something in it.
+pub(crate) fn import(module: &std::ffi::CStr, name: &std::ffi::CStr) -> Res {
+    // SAFETY: both texts end in NUL; the module is dropped after its attribute was taken.
+    unsafe {
+        let module = checked(ffi::PyImport_ImportModule(module.as_ptr()))?;
+        checked(ffi::PyObject_GetAttrString(module.as_ptr(), name.as_ptr()))
+    }
+}
+
+/// `dict[key] = value`.
+#[inline]
+pub(crate) fn dict_set(dict: &Any, key: &Any, value: &Any) -> Res<()> {
+    // SAFETY: a dict and two live objects.
+    if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } == 0 {
+        Ok(())
+    } else {
+        Err(Raised)
+    }
+}
+
+/// `dict.get(key)`.
+pub(crate) fn dict_get(dict: &Any, key: &Any) -> Res<Option<Own<Any>>> {
+    // SAFETY: a dict and a live key; the result is borrowed and taken at once.
+    unsafe {
+        let found = ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr());
+        if found.is_null() {
+            return if super::error::occurred() { Err(Raised) } else { Ok(None) };
+        }
+        Ok(Some(Any::from_ptr(found).own()))
+    }
+}
+
+/// `dict.pop(key, None)`.
+pub(crate) fn dict_remove(dict: &Any, key: &Any) -> Res<()> {
+    // SAFETY: a dict and a live key.
+    if unsafe { ffi::PyDict_DelItem(dict.as_ptr(), key.as_ptr()) } == 0 {
+        return Ok(());
+    }
+    // SAFETY: a static exception type.
+    if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_KeyError) } != 0 {
+        super::error::discard(Raised);
+        return Ok(());
+    }
+    Err(Raised)
+}
+
+/// Runs `f` without the GIL.
+///
+/// `f` must not touch Python; its captures being `Send` says that in the type.
+pub(crate) fn without_gil<T, F: FnOnce() -> T + Send>(f: F) -> T {
+    struct Reacquire(*mut ffi::PyThreadState);
+    impl Drop for Reacquire {
+        fn drop(&mut self) {
+            // SAFETY: the state that SaveThread returned in this very thread.
+            unsafe { ffi::PyEval_RestoreThread(self.0) }
+        }
+    }
+    // SAFETY: the GIL is held on entry, and taken again however `f` ends.
+    let _reacquire = Reacquire(unsafe { ffi::PyEval_SaveThread() });
+    f()
+}
+
+/// What `threading.get_ident()` returns here.
+#[inline]
+pub(crate) fn thread_ident() -> u64 {
+    // SAFETY: no precondition.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}

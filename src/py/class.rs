@@ -1,0 +1,746 @@
+//! Native types, from a Rust description.
+//!
+//! A type is described by its state's `Class` and a `Builder` that lists methods, attributes and
+//! slots as plain safe functions over `&Object<State>`. The C entry points are instantiated here,
+//! one per function, by the type of the function itself (which has no size, so it can be called
+//! without being stored). Each of them turns a panic into a Python exception.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3_ffi as ffi;
+
+use super::args::Args;
+use super::error::{Builtin, Raised, Res, checked, raise, restore};
+use super::memory;
+use super::object::{Any, AsObject, Layout, Managed, Object, Own, Ptr, Stop, Visitor};
+use super::value;
+
+/// Where a type lives once it is made.
+pub(crate) struct TypeCell(AtomicPtr<ffi::PyTypeObject>);
+
+impl TypeCell {
+    pub(crate) const fn new() -> TypeCell {
+        TypeCell(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> *mut ffi::PyTypeObject {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The type as an object; only after the module was initialised.
+    pub(crate) fn object(&self) -> &'static Any {
+        let ptr = self.get();
+        assert!(!ptr.is_null(), "a native type was used before it was made");
+        // SAFETY: types are made once and kept for ever.
+        unsafe { Any::from_ptr(ptr.cast()) }
+    }
+}
+
+/// A native type's state and its place in the interpreter.
+pub(crate) trait Class: Sized + 'static {
+    /// `module.Name`.
+    const NAME: &'static CStr;
+    /// Whether the collector looks inside.
+    const GC: bool = true;
+    /// Whether `finalize` ever has something to say.
+    const FINALIZES: bool = false;
+
+    fn cell() -> &'static TypeCell;
+
+    fn pool() -> Option<&'static memory::Pool> {
+        None
+    }
+    /// The flag that says whether the collector knows the object; `None`: from birth.
+    fn tracked(&self) -> Option<&Cell<bool>> {
+        None
+    }
+    fn weakrefs(&self) -> Option<&Managed> {
+        None
+    }
+    /// Visits every reference that the object owns.
+    fn traverse(_object: &Object<Self>, _visitor: &Visitor) -> Result<(), Stop> {
+        Ok(())
+    }
+    /// Drops the references that can close a cycle.
+    fn clear(_object: &Object<Self>) {}
+    /// Takes the object out of lists that point at it without owning it; first thing on death.
+    fn leave(_object: &Object<Self>) {}
+    /// Asked on death: is there something to report?
+    fn wants_finalizer(_object: &Object<Self>) -> bool {
+        false
+    }
+    /// `__del__`: reports what should not go unnoticed. May run Python code.
+    fn finalize(_object: &Object<Self>) {}
+}
+
+/// What a native function may return.
+pub(crate) trait Return {
+    fn into_res(self) -> Res;
+}
+impl<T: Layout> Return for Own<T> {
+    fn into_res(self) -> Res {
+        Ok(self.into_any())
+    }
+}
+impl Return for () {
+    fn into_res(self) -> Res {
+        Ok(value::none())
+    }
+}
+impl Return for bool {
+    fn into_res(self) -> Res {
+        Ok(value::boolean(self))
+    }
+}
+impl Return for f64 {
+    fn into_res(self) -> Res {
+        value::float(self)
+    }
+}
+impl Return for i64 {
+    fn into_res(self) -> Res {
+        value::int(self)
+    }
+}
+impl Return for String {
+    fn into_res(self) -> Res {
+        value::string(&self)
+    }
+}
+impl<R: Return> Return for Option<R> {
+    fn into_res(self) -> Res {
+        self.map_or_else(|| Ok(value::none()), R::into_res)
+    }
+}
+impl<R: Return> Return for Res<R> {
+    #[inline(always)]
+    fn into_res(self) -> Res {
+        self.and_then(R::into_res)
+    }
+}
+
+/// Calls `f` and gives its result to the C API; a panic becomes a SystemError.
+#[inline(always)]
+fn guard<R: Return>(f: impl FnOnce() -> R) -> Ptr {
+    match catch_unwind(AssertUnwindSafe(|| f().into_res())) {
+        Ok(Ok(object)) => object.into_ptr(),
+        Ok(Err(Raised)) => std::ptr::null_mut(),
+        Err(panic) => {
+            raise_panic(panic);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+#[cold]
+fn raise_panic(panic: Box<dyn std::any::Any + Send>) {
+    let what = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    raise(
+        Builtin::SystemError.get(),
+        &format!("aioxide met a bug of its own, please report it: {what}"),
+    );
+}
+
+/// A function that has no captures can be called by its type alone.
+#[inline(always)]
+fn conjure<F: Copy>() -> F {
+    const { assert!(size_of::<F>() == 0, "native functions cannot capture") };
+    // SAFETY: a type without size has one value, and no bytes that could be wrong.
+    unsafe { std::mem::MaybeUninit::<F>::uninit().assume_init() }
+}
+
+/// # Safety
+/// `ptr` is an instance of `S`'s type or of a subclass, alive for the call.
+#[inline(always)]
+unsafe fn borrow<'a, S>(ptr: Ptr) -> &'a Object<S> {
+    // SAFETY: the caller's promise.
+    unsafe { &*ptr.cast::<Object<S>>() }
+}
+
+unsafe extern "C" fn noargs<S, R: Return, F: Fn(&Object<S>) -> R + Copy>(
+    this: Ptr,
+    _: Ptr,
+) -> Ptr {
+    // SAFETY: method descriptors check the type of self.
+    guard(|| conjure::<F>()(unsafe { borrow::<S>(this) }))
+}
+
+unsafe extern "C" fn one<S, R: Return, F: Fn(&Object<S>, &Any) -> R + Copy>(
+    this: Ptr,
+    arg: Ptr,
+) -> Ptr {
+    // SAFETY: method descriptors check the type of self; the argument is borrowed for the call.
+    guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Any::from_ptr(arg)) })
+}
+
+unsafe extern "C" fn fast<S, R: Return, F: Fn(&Object<S>, Args<'_>) -> R + Copy>(
+    this: Ptr,
+    args: *const Ptr,
+    count: isize,
+    names: Ptr,
+) -> Ptr {
+    // SAFETY: as above, for the convention METH_FASTCALL | METH_KEYWORDS.
+    guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Args::fast(args, count, names)) })
+}
+
+unsafe extern "C" fn get<S, R: Return, F: Fn(&Object<S>) -> R + Copy>(
+    this: Ptr,
+    _: *mut c_void,
+) -> Ptr {
+    // SAFETY: getset descriptors check the type of self.
+    guard(|| conjure::<F>()(unsafe { borrow::<S>(this) }))
+}
+
+unsafe extern "C" fn set<S, F: Fn(&Object<S>, &Any) -> Res<()> + Copy>(
+    this: Ptr,
+    value: Ptr,
+    _: *mut c_void,
+) -> c_int {
+    if value.is_null() {
+        raise(Builtin::AttributeError.get(), "cannot delete attribute");
+        return -1;
+    }
+    // SAFETY: getset descriptors check the type of self.
+    let done = guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Any::from_ptr(value)) });
+    finish(done)
+}
+
+fn finish(done: Ptr) -> c_int {
+    // SAFETY: a new reference or null, from `guard`.
+    match unsafe { checked(done) } {
+        Ok(_) => 0,
+        Err(Raised) => -1,
+    }
+}
+
+unsafe extern "C" fn unary<S, R: Return, F: Fn(&Object<S>) -> R + Copy>(this: Ptr) -> Ptr {
+    // SAFETY: slots are called with an instance of the type.
+    guard(|| conjure::<F>()(unsafe { borrow::<S>(this) }))
+}
+
+/// `tp_iternext`: `Ok(None)` is the end without a value, which needs no exception.
+unsafe extern "C" fn next<S, F: Fn(&Object<S>) -> Res<Option<Own<Any>>> + Copy>(this: Ptr) -> Ptr {
+    // SAFETY: slots are called with an instance of the type.
+    match catch_unwind(AssertUnwindSafe(|| conjure::<F>()(unsafe { borrow::<S>(this) }))) {
+        Ok(Ok(Some(object))) => object.into_ptr(),
+        Ok(_) => std::ptr::null_mut(),
+        Err(panic) => {
+            raise_panic(panic);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+unsafe extern "C" fn send<S, F: Fn(&Object<S>) -> Res<super::Sent> + Copy>(
+    this: Ptr,
+    _: Ptr,
+    out: *mut Ptr,
+) -> ffi::PySendResult {
+    // SAFETY: slots are called with an instance of the type; `out` is the caller's.
+    unsafe {
+        match catch_unwind(AssertUnwindSafe(|| conjure::<F>()(borrow::<S>(this)))) {
+            Ok(Ok(super::Sent::Yielded(object))) => {
+                *out = object.into_ptr();
+                ffi::PySendResult::PYGEN_NEXT
+            }
+            Ok(Ok(super::Sent::Returned(object))) => {
+                *out = object.into_ptr();
+                ffi::PySendResult::PYGEN_RETURN
+            }
+            failed => {
+                if let Err(panic) = failed {
+                    raise_panic(panic);
+                }
+                *out = std::ptr::null_mut();
+                ffi::PySendResult::PYGEN_ERROR
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn new<S: Class, F: Fn() -> S + Copy>(
+    kind: *mut ffi::PyTypeObject,
+    _: Ptr,
+    _: Ptr,
+) -> Ptr {
+    // SAFETY: tp_new is inherited, so `kind` is our type or a subclass.
+    guard(|| unsafe { memory::create_subclass::<S>(kind, conjure::<F>()()) })
+}
+
+unsafe extern "C" fn init<S, F: Fn(&Object<S>, Args<'_>) -> Res<()> + Copy>(
+    this: Ptr,
+    args: Ptr,
+    keywords: Ptr,
+) -> c_int {
+    // SAFETY: slots are called with an instance of the type; args is a tuple, keywords a dict.
+    finish(guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Args::slot(args, keywords)) }))
+}
+
+unsafe extern "C" fn compare<S, F>(this: Ptr, other: Ptr, operation: c_int) -> Ptr
+where
+    F: Fn(&Object<S>, &Any, c_int) -> Res<Option<bool>> + Copy,
+{
+    guard(|| {
+        // SAFETY: slots are called with an instance of the type, and a live object.
+        let answer =
+            unsafe { conjure::<F>()(borrow::<S>(this), Any::from_ptr(other), operation) };
+        answer.map(|answer| match answer {
+            Some(truth) => value::boolean(truth),
+            // SAFETY: NotImplemented lives for ever.
+            None => unsafe { Any::from_ptr(ffi::Py_NotImplemented()) }.own(),
+        })
+    })
+}
+
+unsafe extern "C" fn hash<S, F: Fn(&Object<S>) -> isize + Copy>(this: Ptr) -> ffi::Py_hash_t {
+    // SAFETY: slots are called with an instance of the type.
+    let hash = conjure::<F>()(unsafe { borrow::<S>(this) });
+    if hash == -1 { -2 } else { hash }
+}
+
+unsafe extern "C" fn traverse<S: Class>(
+    this: Ptr,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
+    let visitor = Visitor { visit, arg };
+    // SAFETY: the collector calls with a live instance. Instances of heap types own their type.
+    unsafe {
+        if let Err(Stop(code)) = visitor.raw(ffi::Py_TYPE(this).cast()) {
+            return code;
+        }
+        match S::traverse(borrow::<S>(this), &visitor) {
+            Ok(()) => 0,
+            Err(Stop(code)) => code,
+        }
+    }
+}
+
+unsafe extern "C" fn clear<S: Class>(this: Ptr) -> c_int {
+    // SAFETY: the collector calls with a live instance.
+    S::clear(unsafe { borrow::<S>(this) });
+    0
+}
+
+unsafe extern "C" fn finalize<S: Class>(this: Ptr) {
+    // SAFETY: called with a live instance; whatever exception is pending stays pending.
+    super::error::preserving(|| {
+        finish(guard(|| S::finalize(unsafe { borrow::<S>(this) })));
+    });
+}
+
+/// Setting an attribute can close a cycle through the instance dict, so it tracks first.
+unsafe extern "C" fn tracking_setattr<S: Class>(this: Ptr, name: Ptr, value: Ptr) -> c_int {
+    // SAFETY: called with a live instance.
+    unsafe {
+        memory::track(borrow::<S>(this));
+        ffi::PyObject_GenericSetAttr(this, name, value)
+    }
+}
+
+unsafe extern "C" fn tracking_dict<S: Class>(this: Ptr, _: *mut c_void) -> Ptr {
+    // SAFETY: called with a live instance that has a dict.
+    unsafe {
+        memory::track(borrow::<S>(this));
+        ffi::PyObject_GenericGetDict(this, std::ptr::null_mut())
+    }
+}
+
+unsafe extern "C" fn generic_alias(class: Ptr, item: Ptr) -> Ptr {
+    // SAFETY: a class method with one argument.
+    unsafe { ffi::Py_GenericAlias(class, item) }
+}
+
+/// Collects a type's description, then makes the type.
+pub(crate) struct Builder<S: Class> {
+    doc: &'static CStr,
+    methods: Vec<ffi::PyMethodDef>,
+    attributes: Vec<ffi::PyGetSetDef>,
+    members: Vec<ffi::PyMemberDef>,
+    slots: Vec<ffi::PyType_Slot>,
+    flags: u64,
+    base: Option<&'static Any>,
+    hidden: Vec<&'static CStr>,
+    state: PhantomData<S>,
+}
+
+type Doc = &'static CStr;
+
+impl<S: Class> Builder<S> {
+    pub(crate) fn new(doc: Doc) -> Self {
+        let mut builder = Builder {
+            doc,
+            methods: Vec::new(),
+            attributes: Vec::new(),
+            members: Vec::new(),
+            slots: Vec::new(),
+            flags: ffi::Py_TPFLAGS_DEFAULT as u64,
+            base: None,
+            hidden: Vec::new(),
+            state: PhantomData,
+        };
+        builder.slot(ffi::Py_tp_dealloc, memory::dealloc::<S> as *mut c_void);
+        if S::GC {
+            builder.flags |= ffi::Py_TPFLAGS_HAVE_GC as u64;
+            builder.slot(ffi::Py_tp_traverse, traverse::<S> as *mut c_void);
+            builder.slot(ffi::Py_tp_clear, clear::<S> as *mut c_void);
+        }
+        if S::FINALIZES {
+            builder.slot(ffi::Py_tp_finalize, finalize::<S> as *mut c_void);
+        }
+        builder
+    }
+
+    fn slot(&mut self, slot: c_int, pfunc: *mut c_void) {
+        self.slots.push(ffi::PyType_Slot { slot, pfunc });
+    }
+
+    fn method(
+        mut self,
+        name: &'static CStr,
+        doc: Doc,
+        flags: c_int,
+        entry: ffi::PyMethodDefPointer,
+    ) -> Self {
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: entry,
+            ml_flags: flags,
+            ml_doc: doc.as_ptr(),
+        });
+        self
+    }
+
+    /// A method without arguments.
+    pub(crate) fn noargs<R: Return, F>(self, name: &'static CStr, doc: Doc, _: F) -> Self
+    where
+        F: Fn(&Object<S>) -> R + Copy,
+    {
+        let entry = ffi::PyMethodDefPointer { PyCFunction: noargs::<S, R, F> };
+        self.method(name, doc, ffi::METH_NOARGS, entry)
+    }
+
+    /// A method without arguments that shadows the one made from a slot (which stays as it is).
+    pub(crate) fn noargs_over_slot<R: Return, F>(self, name: &'static CStr, doc: Doc, _: F) -> Self
+    where
+        F: Fn(&Object<S>) -> R + Copy,
+    {
+        let entry = ffi::PyMethodDefPointer { PyCFunction: noargs::<S, R, F> };
+        self.method(name, doc, ffi::METH_NOARGS | ffi::METH_COEXIST, entry)
+    }
+
+    /// A method with one positional argument.
+    pub(crate) fn one<R: Return, F>(self, name: &'static CStr, doc: Doc, _: F) -> Self
+    where
+        F: Fn(&Object<S>, &Any) -> R + Copy,
+    {
+        let entry = ffi::PyMethodDefPointer { PyCFunction: one::<S, R, F> };
+        self.method(name, doc, ffi::METH_O, entry)
+    }
+
+    /// A method with any arguments.
+    pub(crate) fn args<R: Return, F>(self, name: &'static CStr, doc: Doc, _: F) -> Self
+    where
+        F: Fn(&Object<S>, Args<'_>) -> R + Copy,
+    {
+        let entry = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: fast::<S, R, F> };
+        self.method(name, doc, ffi::METH_FASTCALL | ffi::METH_KEYWORDS, entry)
+    }
+
+    /// `Class[item]`, as typing wants it.
+    pub(crate) fn generic(self) -> Self {
+        let entry = ffi::PyMethodDefPointer { PyCFunction: generic_alias };
+        let doc = c"See PEP 585";
+        self.method(c"__class_getitem__", doc, ffi::METH_O | ffi::METH_CLASS, entry)
+    }
+
+    /// An attribute that cannot be set.
+    pub(crate) fn getter<R: Return, F>(mut self, name: &'static CStr, _: F) -> Self
+    where
+        F: Fn(&Object<S>) -> R + Copy,
+    {
+        self.attributes.push(ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(get::<S, R, F>),
+            set: None,
+            doc: std::ptr::null(),
+            closure: std::ptr::null_mut(),
+        });
+        self
+    }
+
+    /// An attribute that can be set.
+    pub(crate) fn property<R: Return, F, G>(mut self, name: &'static CStr, _: F, _: G) -> Self
+    where
+        F: Fn(&Object<S>) -> R + Copy,
+        G: Fn(&Object<S>, &Any) -> Res<()> + Copy,
+    {
+        self.attributes.push(ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(get::<S, R, F>),
+            set: Some(set::<S, G>),
+            doc: std::ptr::null(),
+            closure: std::ptr::null_mut(),
+        });
+        self
+    }
+
+    fn offset_member(&mut self, name: &'static CStr, field: usize) {
+        self.members.push(ffi::PyMemberDef {
+            name: name.as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: (Object::<S>::STATE_OFFSET + field) as isize,
+            flags: ffi::Py_READONLY,
+            doc: std::ptr::null(),
+        });
+    }
+
+    /// Instances can be weakly referenced; `field` is the offset of a `Managed` in the state.
+    pub(crate) fn weakrefs(mut self, field: usize) -> Self {
+        self.offset_member(c"__weaklistoffset__", field);
+        self
+    }
+
+    /// Instances have a `__dict__`; `field` is the offset of a `Slot` in the state.
+    pub(crate) fn dict(mut self, field: usize) -> Self {
+        self.offset_member(c"__dictoffset__", field);
+        self.attributes.push(ffi::PyGetSetDef {
+            name: c"__dict__".as_ptr(),
+            get: Some(tracking_dict::<S>),
+            set: Some(ffi::PyObject_GenericSetDict),
+            doc: std::ptr::null(),
+            closure: std::ptr::null_mut(),
+        });
+        self.slot(ffi::Py_tp_setattro, tracking_setattr::<S> as *mut c_void);
+        self
+    }
+
+    /// Python classes may inherit.
+    pub(crate) fn subclassable(mut self) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_BASETYPE as u64;
+        self
+    }
+
+    /// Instances come from native code only.
+    pub(crate) fn not_constructible(mut self) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION as u64;
+        self
+    }
+
+    pub(crate) fn base(mut self, base: &'static Any) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// `tp_new`: makes a blank state, whatever the arguments.
+    pub(crate) fn blank<F: Fn() -> S + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_tp_new, new::<S, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn init<F>(mut self, _: F) -> Self
+    where
+        F: Fn(&Object<S>, Args<'_>) -> Res<()> + Copy,
+    {
+        self.slot(ffi::Py_tp_init, init::<S, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn repr<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_tp_repr, unary::<S, R, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn str<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_tp_str, unary::<S, R, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn iter<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_tp_iter, unary::<S, R, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn awaits<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_am_await, unary::<S, R, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn next<F>(mut self, _: F) -> Self
+    where
+        F: Fn(&Object<S>) -> Res<Option<Own<Any>>> + Copy,
+    {
+        self.slot(ffi::Py_tp_iternext, next::<S, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn sends<F: Fn(&Object<S>) -> Res<super::Sent> + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_am_send, send::<S, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn compare<F>(mut self, _: F) -> Self
+    where
+        F: Fn(&Object<S>, &Any, c_int) -> Res<Option<bool>> + Copy,
+    {
+        self.slot(ffi::Py_tp_richcompare, compare::<S, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn hash<F: Fn(&Object<S>) -> isize + Copy>(mut self, _: F) -> Self {
+        self.slot(ffi::Py_tp_hash, hash::<S, F> as *mut c_void);
+        self
+    }
+
+    /// Takes `name` out of the finished type's dict while the slot behind it keeps working.
+    pub(crate) fn hide(mut self, name: &'static CStr) -> Self {
+        self.hidden.push(name);
+        self
+    }
+
+    /// Makes the type and puts it into its cell. The tables live as long as the process.
+    pub(crate) fn build(mut self) -> Res<&'static Any> {
+        self.methods.push(ffi::PyMethodDef::zeroed());
+        self.slot_table(ffi::Py_tp_methods);
+        // SAFETY: an all-zero entry ends the C tables.
+        unsafe {
+            self.attributes.push(std::mem::zeroed());
+            self.members.push(std::mem::zeroed());
+        }
+        self.slot_table(ffi::Py_tp_getset);
+        self.slot_table(ffi::Py_tp_members);
+        self.slot(ffi::Py_tp_doc, self.doc.as_ptr() as *mut c_void);
+        self.slot(0, std::ptr::null_mut());
+        let mut spec = ffi::PyType_Spec {
+            name: S::NAME.as_ptr(),
+            basicsize: size_of::<Object<S>>() as c_int,
+            itemsize: 0,
+            flags: self.flags as std::ffi::c_uint,
+            slots: self.slots.as_mut_ptr(),
+        };
+        // SAFETY: the spec is complete, and its name and tables live for ever; the base is a type.
+        let made = unsafe {
+            checked(match self.base {
+                Some(base) => ffi::PyType_FromSpecWithBases(&mut spec, base.as_ptr()),
+                None => ffi::PyType_FromSpec(&mut spec),
+            })?
+        };
+        for name in &self.hidden {
+            // SAFETY: a fresh heap type has a dict of its own, and nobody uses the type yet.
+            unsafe {
+                let kind = made.as_ptr().cast::<ffi::PyTypeObject>();
+                if ffi::PyDict_DelItemString((*kind).tp_dict, name.as_ptr()) != 0 {
+                    return Err(Raised);
+                }
+                ffi::PyType_Modified(kind);
+            }
+        }
+        S::cell().0.store(made.into_ptr().cast(), Ordering::Relaxed);
+        Ok(S::cell().object())
+    }
+
+    fn slot_table(&mut self, slot: c_int) {
+        fn leak<T>(table: &mut Vec<T>) -> *mut c_void {
+            std::mem::take(table).leak().as_mut_ptr().cast()
+        }
+        let table = match slot {
+            ffi::Py_tp_methods => leak(&mut self.methods),
+            ffi::Py_tp_getset => leak(&mut self.attributes),
+            _ => leak(&mut self.members),
+        };
+        self.slot(slot, table);
+    }
+}
+
+/// A bound native method that is no attribute of any type: what a Future calls to wake a Task.
+pub(crate) fn bound<S: Class, R: Return, F>(
+    definition: &'static BoundMethod,
+    this: &Object<S>,
+    _: F,
+) -> Res
+where
+    F: Fn(&Object<S>, &Any) -> R + Copy,
+{
+    let table = definition.table.get_or_init(|| {
+        Table(Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: definition.name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: one::<S, R, F> },
+            ml_flags: ffi::METH_O,
+            ml_doc: std::ptr::null(),
+        })))
+    });
+    // SAFETY: the definition lives for ever; self has the type that the entry point expects.
+    unsafe {
+        checked(ffi::PyCMethod_New(
+            table.0,
+            this.as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        ))
+    }
+}
+
+/// A module function's C definition, with the entry that ends the table.
+pub(super) fn function_entry<S, R: Return, F>(
+    name: &'static CStr,
+    doc: Doc,
+) -> *mut ffi::PyMethodDef
+where
+    F: Fn(&Object<S>, Args<'_>) -> R + Copy,
+{
+    let entry = ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: fast::<S, R, F> },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    };
+    vec![entry, ffi::PyMethodDef::zeroed()].leak().as_mut_ptr()
+}
+
+/// The C definition behind [`bound`], made at first use.
+pub(crate) struct BoundMethod {
+    name: &'static CStr,
+    table: std::sync::OnceLock<Table>,
+}
+
+struct Table(*mut ffi::PyMethodDef);
+// SAFETY: written once before it is shared, then only read by the interpreter.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
+impl BoundMethod {
+    pub(crate) const fn new(name: &'static CStr) -> Self {
+        BoundMethod { name, table: std::sync::OnceLock::new() }
+    }
+}
+
+/// Raises `exception` in the caller's name; for `throw` methods.
+pub(crate) fn raise_object(exception: &Any) -> Raised {
+    if value::is_exception_class(exception) {
+        return match exception.call(&[]) {
+            Ok(instance) if value::is_exception(&instance) => restore(instance),
+            Ok(_) => raise(
+                Builtin::TypeError.get(),
+                "calling the exception class did not give an exception",
+            ),
+            Err(raised) => raised,
+        };
+    }
+    if value::is_exception(exception) {
+        return restore(exception.own());
+    }
+    raise(
+        Builtin::TypeError.get(),
+        "exceptions must be classes or instances deriving from BaseException",
+    )
+}

@@ -1,0 +1,98 @@
+//! Attribute and keyword names as interned strings, made at first use and kept.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3_ffi as ffi;
+
+use super::object::{Any, AsObject};
+
+/// A name that the interpreter knows by address.
+pub(crate) struct Name {
+    text: &'static CStr,
+    object: AtomicPtr<ffi::PyObject>,
+}
+
+impl Name {
+    pub(crate) const fn new(text: &'static CStr) -> Name {
+        Name { text, object: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// The interned string. Only memory exhaustion can fail it, and then there is no way on.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> &'static Any {
+        let ptr = self.object.load(Ordering::Relaxed);
+        if ptr.is_null() {
+            return self.intern();
+        }
+        // SAFETY: interned once, and never released.
+        unsafe { Any::from_ptr(ptr) }
+    }
+
+    #[cold]
+    fn intern(&self) -> &'static Any {
+        // SAFETY: text ends in NUL; the reference is kept for ever.
+        unsafe {
+            let ptr = ffi::PyUnicode_InternFromString(self.text.as_ptr());
+            assert!(!ptr.is_null(), "out of memory while interning {:?}", self.text);
+            self.object.store(ptr, Ordering::Relaxed);
+            Any::from_ptr(ptr)
+        }
+    }
+
+    pub(crate) fn text(&self) -> &'static str {
+        self.text.to_str().unwrap_or("?")
+    }
+
+    /// Whether this str is the name.
+    #[inline]
+    pub(crate) fn matches(&self, other: &Any) -> bool {
+        self.get().is(other)
+            // SAFETY: a str (keyword names are) against an ASCII text.
+            || unsafe { ffi::PyUnicode_CompareWithASCIIString(other.as_ptr(), self.text.as_ptr()) == 0 }
+    }
+}
+
+macro_rules! names {
+    ($($ident:ident = $text:literal),* $(,)?) => {
+        $(pub(crate) static $ident: Name = Name::new($text);)*
+    };
+}
+
+names! {
+    ADD_DONE_CALLBACK = c"add_done_callback",
+    BLOCKING = c"_asyncio_future_blocking",
+    CALL_EXCEPTION_HANDLER = c"call_exception_handler",
+    CALL_SOON = c"call_soon",
+    CALLBACK_FAILED = c"_callback_failed",
+    CANCEL = c"cancel",
+    CHECK_CALLBACK = c"_check_callback",
+    CONTEXT = c"context",
+    CORO = c"coro",
+    CREATE_TASK_BY_FACTORY = c"_create_task_by_factory",
+    EAGER_START = c"eager_start",
+    EXCEPTION = c"exception",
+    FILE = c"file",
+    FILENO = c"fileno",
+    FN = c"fn",
+    FUTURE = c"future",
+    GET_DEBUG = c"get_debug",
+    GET_LOOP = c"get_loop",
+    IS_RUNNING = c"is_running",
+    LIMIT = c"limit",
+    LOOP = c"loop",
+    LOOP_ATTR = c"_loop",
+    MESSAGE = c"message",
+    MSG = c"msg",
+    NAME = c"name",
+    REPORT_SLOW = c"_report_slow",
+    REPR = c"__repr__",
+    REPR_INFO = c"_repr_info",
+    SEND = c"send",
+    SLOW_CALLBACK_DURATION = c"slow_callback_duration",
+    SOURCE_TRACEBACK = c"source_traceback",
+    TASK = c"task",
+    RESULT = c"result",
+    THROW = c"throw",
+    WAITER = c"waiter",
+}

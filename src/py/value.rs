@@ -1,0 +1,314 @@
+//! Python values from Rust ones and back.
+
+use pyo3_ffi as ffi;
+
+use super::error::{Raised, Res, checked};
+use super::object::{Any, AsObject, Own};
+
+#[inline(always)]
+pub(crate) fn none() -> Own<Any> {
+    none_ref().own()
+}
+
+#[inline(always)]
+pub(crate) fn none_ref<'a>() -> &'a Any {
+    // SAFETY: None lives for ever.
+    unsafe { Any::from_ptr(ffi::Py_None()) }
+}
+
+#[inline(always)]
+pub(crate) fn boolean(value: bool) -> Own<Any> {
+    // SAFETY: True and False live for ever.
+    unsafe { Any::from_ptr(if value { ffi::Py_True() } else { ffi::Py_False() }) }.own()
+}
+
+pub(crate) fn is_true(object: &Any) -> Res<bool> {
+    // SAFETY: a live object.
+    match unsafe { ffi::PyObject_IsTrue(object.as_ptr()) } {
+        -1 => Err(Raised),
+        truth => Ok(truth != 0),
+    }
+}
+
+pub(crate) fn int(value: i64) -> Res {
+    // SAFETY: returns a new reference or null.
+    unsafe { checked(ffi::PyLong_FromLongLong(value)) }
+}
+
+pub(crate) fn as_int(object: &Any) -> Res<i64> {
+    // SAFETY: a live object; -1 is an error only if one is set.
+    let value = unsafe { ffi::PyLong_AsLongLong(object.as_ptr()) };
+    if value == -1 && super::error::occurred() { Err(Raised) } else { Ok(value) }
+}
+
+#[inline]
+pub(crate) fn float(value: f64) -> Res {
+    // SAFETY: returns a new reference or null.
+    unsafe { checked(ffi::PyFloat_FromDouble(value)) }
+}
+
+#[inline]
+pub(crate) fn as_float(object: &Any) -> Res<f64> {
+    // SAFETY: a live object; -1.0 is an error only if one is set.
+    let value = unsafe { ffi::PyFloat_AsDouble(object.as_ptr()) };
+    if value == -1.0 && super::error::occurred() { Err(Raised) } else { Ok(value) }
+}
+
+pub(crate) fn string(text: &str) -> Res {
+    // SAFETY: pointer and length belong together.
+    unsafe { checked(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as isize)) }
+}
+
+pub(crate) fn is_exact_string(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyUnicode_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// `str(object)`.
+pub(crate) fn str_of(object: &Any) -> Res {
+    // SAFETY: a live object.
+    unsafe { checked(ffi::PyObject_Str(object.as_ptr())) }
+}
+
+/// `repr(object)` for a message; an object whose repr fails is named by its type.
+pub(crate) fn repr_text(object: &Any) -> String {
+    // SAFETY: a live object.
+    let repr = unsafe { checked(ffi::PyObject_Repr(object.as_ptr())) };
+    match repr.and_then(|repr| text_of(&repr)) {
+        Ok(text) => text,
+        Err(raised) => {
+            super::error::discard(raised);
+            format!("<{} object>", type_name(object))
+        }
+    }
+}
+
+/// The text of a str.
+pub(crate) fn text_of(object: &Any) -> Res<String> {
+    let mut len = 0;
+    // SAFETY: on success the buffer lives as long as the str, and we copy it at once.
+    unsafe {
+        let data = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &mut len);
+        if data.is_null() {
+            return Err(Raised);
+        }
+        let bytes = std::slice::from_raw_parts(data.cast::<u8>(), len as usize);
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+/// The last part of the name of the object's type.
+pub(crate) fn type_name(object: &Any) -> String {
+    // SAFETY: a live type has a name that ends in NUL.
+    let name = unsafe { std::ffi::CStr::from_ptr((*object.type_ptr()).tp_name) };
+    let name = name.to_string_lossy();
+    name.rsplit('.').next().unwrap_or(&name).to_owned()
+}
+
+/// A tuple of these objects.
+pub(crate) fn tuple(items: &[&Any]) -> Res {
+    // SAFETY: a new tuple of this length, every place filled once before anyone sees it.
+    unsafe {
+        let tuple = ffi::PyTuple_New(items.len() as isize);
+        if tuple.is_null() {
+            return Err(Raised);
+        }
+        for (index, item) in items.iter().enumerate() {
+            ffi::PyTuple_SET_ITEM(tuple, index as isize, item.own().into_ptr());
+        }
+        checked(tuple)
+    }
+}
+
+/// The items of a tuple, borrowed from it.
+pub(crate) fn tuple_items(tuple: &Any) -> &[&Any] {
+    // SAFETY: `&Any` is a `PyObject *`; a tuple's items are never null once it is visible, do not
+    // change, and live as long as it does.
+    unsafe {
+        debug_assert!(ffi::PyTuple_Check(tuple.as_ptr()) != 0);
+        let object = tuple.as_ptr().cast::<ffi::PyTupleObject>();
+        let len = ffi::PyTuple_GET_SIZE(tuple.as_ptr()) as usize;
+        std::slice::from_raw_parts((*object).ob_item.as_ptr().cast::<&Any>(), len)
+    }
+}
+
+pub(crate) fn list() -> Res {
+    // SAFETY: returns a new reference or null.
+    unsafe { checked(ffi::PyList_New(0)) }
+}
+
+pub(crate) fn append(list: &Any, item: &Any) -> Res<()> {
+    // SAFETY: `list` is a list of ours, `item` is live.
+    if unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) } == 0 { Ok(()) } else { Err(Raised) }
+}
+
+/// Drops the last item of a list, if it has one.
+pub(crate) fn drop_last(list: &Any) -> Res<()> {
+    // SAFETY: slices of a live list; a non-list raises SystemError inside.
+    unsafe {
+        let len = ffi::PyList_Size(list.as_ptr());
+        if len < 0 {
+            return Err(Raised);
+        }
+        if len > 0
+            && ffi::PyList_SetSlice(list.as_ptr(), len - 1, len, std::ptr::null_mut()) != 0
+        {
+            return Err(Raised);
+        }
+    }
+    Ok(())
+}
+
+/// A set of these objects.
+pub(crate) fn set_of(items: impl Iterator<Item = Own<Any>>) -> Res {
+    // SAFETY: a new set; the items are live.
+    unsafe {
+        let set = checked(ffi::PySet_New(std::ptr::null_mut()))?;
+        for item in items {
+            if ffi::PySet_Add(set.as_ptr(), item.as_ptr()) != 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(set)
+    }
+}
+
+pub(crate) fn set_add(set: &Any, item: &Any) -> Res<()> {
+    // SAFETY: a set of ours and a live item.
+    if unsafe { ffi::PySet_Add(set.as_ptr(), item.as_ptr()) } == 0 { Ok(()) } else { Err(Raised) }
+}
+
+pub(crate) fn set_discard(set: &Any, item: &Any) -> Res<()> {
+    // SAFETY: a set of ours and a live item.
+    if unsafe { ffi::PySet_Discard(set.as_ptr(), item.as_ptr()) } < 0 { Err(Raised) } else { Ok(()) }
+}
+
+pub(crate) fn is_type(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyType_Check(object.as_ptr()) != 0 }
+}
+
+pub(crate) fn is_exception_class(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyExceptionClass_Check(object.as_ptr()) != 0 }
+}
+
+pub(crate) fn is_exception(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyExceptionInstance_Check(object.as_ptr()) != 0 }
+}
+
+pub(crate) fn is_generator(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyGen_CheckExact(object.as_ptr()) != 0 }
+}
+
+#[inline(always)]
+pub(crate) fn is_coroutine(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// Whether the collector looks into objects of this type: only those can close a cycle.
+#[inline(always)]
+pub(crate) fn can_hold_cycle(object: &Any) -> bool {
+    // SAFETY: a live object has a live type.
+    unsafe { ffi::PyType_HasFeature(object.type_ptr(), ffi::Py_TPFLAGS_HAVE_GC) != 0 }
+}
+
+/// `PyException_SetTraceback(exception, traceback)`, None for no traceback.
+pub(crate) fn set_traceback(exception: &Any, traceback: &Any) -> Res<()> {
+    // SAFETY: an exception instance and a traceback or None.
+    if unsafe { ffi::PyException_SetTraceback(exception.as_ptr(), traceback.as_ptr()) } == 0 {
+        Ok(())
+    } else {
+        Err(Raised)
+    }
+}
+
+pub(crate) fn traceback_of(exception: &Any) -> Option<Own<Any>> {
+    // SAFETY: an exception instance; null means no traceback and sets no error.
+    unsafe { Own::from_new(ffi::PyException_GetTraceback(exception.as_ptr())) }
+}
+
+/// Makes `cause` both `__cause__` and `__context__` of `exception`.
+pub(crate) fn set_cause(exception: &Any, cause: &Any) {
+    // SAFETY: both setters take over one reference each.
+    unsafe {
+        ffi::PyException_SetCause(exception.as_ptr(), cause.own().into_ptr());
+        ffi::PyException_SetContext(exception.as_ptr(), cause.own().into_ptr());
+    }
+}
+
+/// The value of a StopIteration instance.
+pub(crate) fn stop_iteration_value(exception: &Any) -> Own<Any> {
+    debug_assert!(super::error::is_kind(exception, super::Builtin::StopIteration.get()));
+    // SAFETY: every StopIteration, and every subclass, is laid out so; the value may be null.
+    unsafe {
+        let value = (*exception.as_ptr().cast::<ffi::PyStopIterationObject>()).value;
+        if value.is_null() { none() } else { Any::from_ptr(value).own() }
+    }
+}
+
+/// Whether the interpreter is shutting down.
+pub(crate) fn is_finalizing() -> bool {
+    #[cfg(Py_3_13)]
+    // SAFETY: a look at the runtime.
+    unsafe {
+        ffi::Py_IsFinalizing() != 0
+    }
+    #[cfg(not(Py_3_13))]
+    // SAFETY: a look at the runtime.
+    unsafe {
+        _Py_IsFinalizing() != 0
+    }
+}
+
+#[cfg(not(Py_3_13))]
+unsafe extern "C" {
+    /// `Py_IsFinalizing` under the name that it had before it became public.
+    fn _Py_IsFinalizing() -> std::ffi::c_int;
+}
+
+/// A dict of these names and values.
+pub(crate) fn dict_of(items: &[(&'static super::names::Name, &Any)]) -> Res {
+    // SAFETY: returns a new reference or null.
+    let dict = unsafe { checked(ffi::PyDict_New())? };
+    for (name, value) in items {
+        super::dict_set(&dict, name.get(), value)?;
+    }
+    Ok(dict)
+}
+
+/// `set |= other`.
+pub(crate) fn set_update(set: &Any, other: &Any) -> Res<()> {
+    // SAFETY: two live objects; `|=` on a set of ours gives the set itself back.
+    unsafe { checked(ffi::PyNumber_InPlaceOr(set.as_ptr(), other.as_ptr())) }.map(|_| ())
+}
+
+/// The object's real type.
+pub(crate) fn type_of(object: &Any) -> Own<Any> {
+    // SAFETY: a live object has a live type.
+    unsafe { Any::from_ptr(object.type_ptr().cast()) }.own()
+}
+
+pub(crate) fn is_traceback(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyTraceBack_Check(object.as_ptr()) != 0 }
+}
+
+/// `hash(object)`; only for objects whose hash cannot fail.
+pub(crate) fn hash(object: &Any) -> isize {
+    // SAFETY: a live object.
+    unsafe { ffi::PyObject_Hash(object.as_ptr()) }
+}
+
+pub(crate) fn is_callable(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyCallable_Check(object.as_ptr()) != 0 }
+}
+
+pub(crate) fn is_int(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyLong_Check(object.as_ptr()) != 0 }
+}

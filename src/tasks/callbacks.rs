@@ -1,0 +1,146 @@
+//! Who wants to know that a Future is done: callbacks with their contexts, and waiting Tasks.
+//!
+//! Nearly every Future has exactly one, so the first lies in the object and only further ones cost
+//! an allocation. A waiting Task is kept as itself, not as a callable: when the Future is done the
+//! Task goes straight into the ready queue.
+
+use std::cell::{Cell, UnsafeCell};
+
+use super::task::{Task, TaskState};
+use crate::py::{Any, AsObject, Own, Stop, Visitor};
+
+/// One of them. Two words: without a context, the target is a Task to wake.
+pub(crate) struct Waiter {
+    target: Own<Any>,
+    context: Option<Own<Any>>,
+}
+
+/// A waiter, taken apart.
+pub(crate) enum Wake {
+    Task(Own<Task>),
+    Callback(Own<Any>, Own<Any>),
+}
+
+impl Waiter {
+    pub(crate) fn task(task: Own<Task>) -> Waiter {
+        Waiter { target: task.into_any(), context: None }
+    }
+
+    pub(crate) fn callback(callback: Own<Any>, context: Own<Any>) -> Waiter {
+        Waiter { target: callback, context: Some(context) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn open(self) -> Wake {
+        match self.context {
+            Some(context) => Wake::Callback(self.target, context),
+            None => match self.target.downcast::<TaskState>() {
+                Ok(task) => Wake::Task(task),
+                Err(other) => Wake::Callback(other, crate::py::value::none()),
+            },
+        }
+    }
+
+    /// Whether both are the same entry: same target, same context.
+    pub(crate) fn same(&self, other: &Waiter) -> bool {
+        let contexts = (self.context.as_deref(), other.context.as_deref());
+        self.target.is(&*other.target)
+            && match contexts {
+                (Some(ours), Some(theirs)) => ours.is(theirs),
+                (ours, theirs) => ours.is_none() == theirs.is_none(),
+            }
+    }
+
+    fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
+        visitor.object(&*self.target)?;
+        self.context.as_ref().map_or(Ok(()), |context| visitor.object(&**context))
+    }
+}
+
+impl Clone for Waiter {
+    fn clone(&self) -> Waiter {
+        Waiter { target: self.target.clone(), context: self.context.clone() }
+    }
+}
+
+/// The waiters of one Future, in the order in which they came.
+pub(crate) struct Callbacks {
+    first: Cell<Option<Waiter>>,
+    // Boxed twice over on purpose: one word in every Future, for a list that few have.
+    #[allow(clippy::box_collection)]
+    rest: UnsafeCell<Option<Box<Vec<Waiter>>>>,
+}
+
+impl Callbacks {
+    pub(crate) const fn new() -> Callbacks {
+        Callbacks { first: Cell::new(None), rest: UnsafeCell::new(None) }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    fn rest(&self) -> &mut Option<Box<Vec<Waiter>>> {
+        // SAFETY: private; every use below ends before any Python code can run (pushing, taking
+        // and counting references run none), so no two of these borrows overlap.
+        unsafe { &mut *self.rest.get() }
+    }
+
+    #[inline(always)]
+    fn has_first(&self) -> bool {
+        // SAFETY: a look at a word; nothing escapes.
+        unsafe { (*self.first.as_ptr()).is_some() }
+    }
+
+    #[inline]
+    pub(crate) fn push(&self, waiter: Waiter) {
+        if !self.has_first() && self.rest().is_none() {
+            self.first.set(Some(waiter));
+        } else {
+            self.rest().get_or_insert_default().push(waiter);
+        }
+    }
+
+    /// Takes all of them, in order.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> (Option<Waiter>, Vec<Waiter>) {
+        let rest = self.rest().take().map_or_else(Vec::new, |rest| *rest);
+        (self.first.take(), rest)
+    }
+
+    /// Puts back what `take` gave, or a part of it.
+    pub(crate) fn restore(&self, waiters: Vec<Waiter>) {
+        let mut waiters = waiters.into_iter();
+        let first = self.first.replace(waiters.next());
+        let rest: Vec<Waiter> = waiters.collect();
+        let old = std::mem::replace(self.rest(), (!rest.is_empty()).then(|| Box::new(rest)));
+        // Dropped last, when the list is whole again: this may run code.
+        drop((first, old));
+    }
+
+    /// Copies of all, in order.
+    pub(crate) fn snapshot(&self) -> Vec<Waiter> {
+        // SAFETY: cloning only counts references.
+        let first = unsafe { (*self.first.as_ptr()).clone() };
+        let rest = self.rest().as_ref().map_or_else(Vec::new, |rest| (**rest).clone());
+        first.into_iter().chain(rest).collect()
+    }
+
+    pub(crate) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
+        // SAFETY: the collector runs no Python code during traversal.
+        if let Some(first) = unsafe { &*self.first.as_ptr() } {
+            first.visit(visitor)?;
+        }
+        if let Some(rest) = self.rest() {
+            for waiter in rest.iter() {
+                waiter.visit(visitor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The Tasks that wait here.
+    pub(crate) fn tasks(&self) -> Vec<Own<Any>> {
+        let waits = |waiter: &Waiter| waiter.context.is_none();
+        self.snapshot().into_iter().filter(waits).map(|waiter| waiter.target).collect()
+    }
+}
+

@@ -1,0 +1,296 @@
+//! Running a Task: one step of its coroutine, and what follows from what it did.
+//!
+//! `run` is the hot path: the ready queue hands over a Task, which is resumed between entering and
+//! leaving its context. The other ways in (`step_callback`, `wakeup_callback`) are for loops that
+//! are not ours and for Futures that are not ours; there the loop calls us as any callback, with
+//! the context entered already. The order of every check is that of CPython's `task_step_impl`.
+
+use super::future::{Future, as_native};
+use super::task::{Task, TaskState, cancel_any};
+use crate::engine::asyncio::{asyncio, invalid_state, is_cancelled_error};
+use crate::engine::current;
+use crate::engine::event_loop::{EventLoop, LoopState};
+use crate::py::error::{fetch, is_fatal, restore, take};
+use crate::py::{
+    Any, AsObject, Own, Raised, Res, Sent, context, names, raise, Builtin, track, value,
+};
+
+/// Runs one step of a Task from the ready queue.
+#[inline]
+pub(crate) fn run(event_loop: &EventLoop, task: &Own<Task>) -> Res<()> {
+    let waiter = task.waiter.get();
+    let exception = match &waiter {
+        Some(waiter) => match as_native(waiter) {
+            Some(future) => future.wake_reason()?,
+            None => None,
+        },
+        None => None,
+    };
+    let context = task.context_object()?;
+    let _current = current::Current::enter(event_loop, task)?;
+    context::enter(&context)?;
+    let stepped = step(task, exception);
+    context::exit(&context);
+    stepped
+}
+
+/// The first step of an eager Task, run inside the step that creates it.
+pub(super) fn start_eagerly(task: &Task) -> Res<()> {
+    let event_loop = task.as_future().event_loop()?;
+    let context = task.context_object()?;
+    task.register()?;
+    let stepped = {
+        let _current = current::Nested::enter(&event_loop, task)?;
+        context::enter(&context)?;
+        let stepped = step(task, None);
+        context::exit(&context);
+        stepped
+    };
+    if task.as_future().is_done() {
+        task.unregister();
+        if event_loop.cast::<LoopState>().is_none() {
+            asyncio().unregister_task.call(&[task.as_any()])?;
+        }
+        task.coro.clear();
+    }
+    stepped
+}
+
+/// `task_step(exception or None)`, called by a loop as a callback.
+pub(super) fn step_callback(task: &Task, exception: &Any) -> Res<()> {
+    let exception = (!exception.is_none()).then(|| exception.own());
+    step_as_callback(task, exception)
+}
+
+/// `task_wakeup(future)`, called by a loop as a callback of a Future that is done.
+pub(super) fn wakeup_callback(task: &Task, future: &Any) -> Res<()> {
+    let exception = match as_native(future) {
+        Some(future) => future.wake_reason()?,
+        None => match future.call_method(&names::RESULT, &[]) {
+            Ok(_) => None,
+            Err(raised) => Some(fetch(raised)),
+        },
+    };
+    step_as_callback(task, exception)
+}
+
+fn step_as_callback(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
+    let event_loop = task.as_future().event_loop()?;
+    if let Some(ours) = event_loop.cast::<LoopState>() {
+        let _current = current::Current::enter(ours, task)?;
+        return step(task, exception);
+    }
+    asyncio().enter_task.call(&[&event_loop, task.as_any()])?;
+    let stepped = step(task, exception);
+    let left = match &stepped {
+        Ok(()) => asyncio().leave_task.call(&[&event_loop, task.as_any()]),
+        Err(Raised) => {
+            // The step's exception goes on; leaving must not hide it.
+            crate::py::error::preserving(|| {
+                asyncio().leave_task.call(&[&event_loop, task.as_any()])
+            })
+        }
+    };
+    stepped.and_then(|()| left.map(|_| ()))
+}
+
+/// Resumes the coroutine. The context is entered, the Task is current.
+#[inline]
+fn step(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
+    if task.as_future().is_done() {
+        return Err(already_done(task, exception));
+    }
+    let exception = if task.must_cancel.get() {
+        task.must_cancel.set(false);
+        match exception {
+            Some(given) if is_cancelled_error(&given) => Some(given),
+            _ => Some(task.as_future().make_cancelled_error()?),
+        }
+    } else {
+        exception
+    };
+    // Dropped only when the step is over: it may be what keeps the awaited Future alive.
+    let _waiter = task.waiter.take();
+    let Some(coro) = task.coro.get() else {
+        return Err(raise(Builtin::RuntimeError.get(), "uninitialized Task object"));
+    };
+    let sent = match exception {
+        None => coro.send_none(),
+        Some(exception) => coro.throw(&exception),
+    };
+    match sent {
+        Ok(Sent::Yielded(awaited)) => park(task, awaited),
+        Ok(Sent::Returned(result)) => finish(task, result),
+        Err(raised) => fail(task, fetch(raised)),
+    }
+}
+
+#[cold]
+fn already_done(task: &Task, exception: Option<Own<Any>>) -> Raised {
+    let exception = exception.map_or_else(String::new, |given| value::repr_text(&given));
+    let task = value::repr_text(task.as_any());
+    invalid_state(&format!("__step(): already done: {task} {exception}"))
+}
+
+/// The coroutine returned.
+#[inline(always)]
+fn finish(task: &Task, result: Own<Any>) -> Res<()> {
+    task.unregister();
+    if task.must_cancel.get() {
+        // Cancelled in its last step: the result is lost, as in asyncio.
+        task.must_cancel.set(false);
+        let message = task.as_future().rare(|extra| &extra.cancel_message);
+        task.as_future().cancel_self(message.as_deref())?;
+        return Ok(());
+    }
+    task.as_future().set_result(result)
+}
+
+/// The coroutine raised.
+fn fail(task: &Task, exception: Own<Any>) -> Res<()> {
+    task.unregister();
+    if is_cancelled_error(&exception) {
+        task.as_future().track_self();
+        task.as_future().extra().cancelled_error.set(exception);
+        task.as_future().cancel_self(None)?;
+        return Ok(());
+    }
+    task.as_future().set_exception(&exception)?;
+    if is_fatal(&exception) {
+        return Err(restore(exception));
+    }
+    Ok(())
+}
+
+/// The coroutine awaits something: find out what, and arrange to be woken.
+#[inline(always)]
+fn park(task: &Task, awaited: Own<Any>) -> Res<()> {
+    track(task);
+    if let Some(future) = as_native(&awaited) {
+        return park_on_native(task, future);
+    }
+    if awaited.is_none() {
+        return task.call_step_soon(None);
+    }
+    park_on_foreign(task, &awaited)
+}
+
+#[inline(always)]
+fn park_on_native(task: &Task, future: &Future) -> Res<()> {
+    if future.is(task) {
+        return complain(task, &format!("Task cannot await on itself: {}", repr(task)));
+    }
+    if !future.blocking.get() {
+        return yielded_without_from(task, future.as_any());
+    }
+    let same_loop = match task.as_future().native_loop() {
+        Some(event_loop) => future.runs_on(event_loop),
+        None => task.as_future().event_loop()?.is(&*future.event_loop()?),
+    };
+    if !same_loop {
+        return different_loop(task, future.as_any());
+    }
+    future.blocking.set(false);
+    if future.is_done() {
+        let wakeup = task.wakeup_callable()?;
+        future.add_done_callback(&wakeup, Some(&*task.context_object()?))?;
+    } else {
+        future.add_waiting_task(task.own());
+    }
+    task.waiter.set(future.own().into_any());
+    if task.must_cancel.get() {
+        cancel_waiter(task, future.as_any())?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn cancel_waiter(task: &Task, waiter: &Any) -> Res<()> {
+    let message = task.as_future().rare(|extra| &extra.cancel_message);
+    if cancel_any(waiter, message.as_deref())? {
+        task.must_cancel.set(false);
+    }
+    Ok(())
+}
+
+fn park_on_foreign(task: &Task, awaited: &Any) -> Res<()> {
+    if awaited.is(task) {
+        return complain(task, &format!("Task cannot await on itself: {}", repr(task)));
+    }
+    let blocking = awaited.attr_if_any(&names::BLOCKING)?.filter(|blocking| !blocking.is_none());
+    let Some(blocking) = blocking else {
+        let (task_text, awaited_text) = (repr(task), value::repr_text(awaited));
+        if value::is_generator(awaited) {
+            let text = format!(
+                "yield was used instead of yield from for generator in task {task_text} with {awaited_text}"
+            );
+            return complain(task, &text);
+        }
+        return complain(task, &format!("Task got bad yield: {awaited_text}"));
+    };
+    let blocking = value::is_true(&blocking)?;
+    if !loop_of(awaited)?.is(&*task.as_future().event_loop()?) {
+        return different_loop(task, awaited);
+    }
+    if !blocking {
+        return yielded_without_from(task, awaited);
+    }
+    awaited.set_attr(&names::BLOCKING, &value::boolean(false))?;
+    let wakeup = task.wakeup_callable()?;
+    awaited.call_method_named(
+        &names::ADD_DONE_CALLBACK,
+        &[&wakeup],
+        &names::CONTEXT,
+        &*task.context_object()?,
+    )?;
+    task.waiter.set(awaited.own());
+    if task.must_cancel.get() {
+        cancel_waiter(task, awaited)?;
+    }
+    Ok(())
+}
+
+/// The loop of any Future-like object: `get_loop()`, or `_loop` of older ones.
+fn loop_of(future: &Any) -> Res {
+    match future.attr_if_any(&names::GET_LOOP)? {
+        Some(get_loop) => get_loop.call(&[]),
+        None => future.attr(&names::LOOP_ATTR),
+    }
+}
+
+fn repr(task: &Task) -> String {
+    value::repr_text(task.as_any())
+}
+
+#[cold]
+fn yielded_without_from(task: &Task, awaited: &Any) -> Res<()> {
+    let text = format!(
+        "yield was used instead of yield from in task {} with {}",
+        repr(task),
+        value::repr_text(awaited)
+    );
+    complain(task, &text)
+}
+
+#[cold]
+fn different_loop(task: &Task, awaited: &Any) -> Res<()> {
+    let text = format!(
+        "Task {} got Future {} attached to a different loop",
+        repr(task),
+        value::repr_text(awaited)
+    );
+    complain(task, &text)
+}
+
+/// Throws RuntimeError(text) into the coroutine at its next step.
+#[cold]
+fn complain(task: &Task, text: &str) -> Res<()> {
+    let raised = raise(Builtin::RuntimeError.get(), text);
+    let exception = take().ok_or(raised)?;
+    task.call_step_soon(Some(&exception))
+}
+
+/// Whether the object is one of our Tasks; for `current_task` and friends.
+pub(crate) fn is_task(object: &Any) -> bool {
+    object.cast::<TaskState>().is_some()
+}

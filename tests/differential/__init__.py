@@ -1,0 +1,20 @@
+"""Differential testing: the same generated program on stock asyncio and on another engine.
+
+asyncio's exact order of events is what programs rely on without knowing it, and no list of
+hand-written tests holds all of it. So programs are generated, run on both engines, and what
+they saw must be equal to the letter. `python -m tests.differential --help` runs many;
+`pytest tests/differential` runs a few, and proves on broken engines that the test can fail.
+
+The parts, in the order in which data flows through them:
+
+    catalogue.py   the operations: how each is weighed, drawn and printed
+    program.py     a program as plain data, and its text
+    generate.py    choices (a seed, or hypothesis) to a program
+    world.py       one run: the objects a program works on, and the trace it leaves
+    actions.py     what the operations do that do not wait
+    waits.py       what the operations do that wait
+    execute.py     a program and an engine to a trace
+    engines.py     stock, pure Python, aioxide; mutants.py: engines that are wrong on purpose
+    compare.py     two engines to a verdict; shrink.py makes a difference small;
+    workers.py     spreads programs over processes, and survives crashes and hangs
+"""

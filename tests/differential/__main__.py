@@ -1,0 +1,64 @@
+"""`python -m tests.differential`: thousands of programs on two engines, from the command line.
+
+Each program has a seed, so a failure is named by a number: `--show SEED` prints its program,
+and `--seed SEED --programs 1` runs it alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from tests.differential import engines, workers
+from tests.differential.generate import seeded
+from tests.differential.program import render
+
+MOST_REPORTS = 20
+TOO_MANY = 200
+
+
+def main() -> int:
+    """Run what the arguments say; the exit code is 1 when anything failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
+    parser.add_argument("--programs", type=int, default=20_000, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--engine", default="aioxide", choices=engines.names())
+    parser.add_argument("--reference", default="stock", choices=engines.names())
+    parser.add_argument("--show", type=int, metavar="SEED", help="print a seed's program")
+    options = parser.parse_args()
+    if options.show is not None:
+        print(render(seeded(options.show)))
+        return 0
+    engines.engine(options.engine)  # fails here, not in every worker, when it is not built
+
+    began = time.monotonic()
+    failures = []
+    undecided = 0
+    for result in workers.run(
+        options.reference, options.engine, options.seed, options.programs, options.jobs
+    ):
+        if isinstance(result, int):
+            undecided += result
+            continue
+        failures.append(result)
+        if len(failures) <= MOST_REPORTS:
+            print(result.text, end="\n\n", flush=True)
+        if len(failures) == TOO_MANY:
+            print(f"stopped: {TOO_MANY} failures say enough; what passed was not counted")
+            print(f"differential: 0 passed, {TOO_MANY} failed")
+            return 1
+    seconds = time.monotonic() - began
+    print(f"{options.reference} and {options.engine}, Python {sys.version.split()[0]}: ", end="")
+    print(f"{options.programs} programs from seed {options.seed} in {seconds:.1f} s")
+    if undecided:
+        print(f"{undecided} of them undecided: the reference did not agree with itself")
+    failed = len({failure.seed for failure in failures})
+    print(f"differential: {options.programs - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

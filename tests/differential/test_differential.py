@@ -1,0 +1,129 @@
+"""A small differential run for every test run, and proof that a big one can fail.
+
+The many programs are `python -m tests.differential`'s. Here: a few hundred by seed, some more
+that hypothesis looks for, and each mutant must be noticed within 300.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.differential import actions, catalogue, engines, generate, waits
+from tests.differential.compare import Pair, report
+from tests.differential.mutants import MUTANTS
+from tests.differential.program import Op, Program, render, size
+from tests.differential.shrink import shrink
+
+if TYPE_CHECKING:
+    from tests.differential.compare import Difference
+
+try:
+    importlib.import_module("aioxide")
+except ImportError:
+    BUILT = False
+else:
+    BUILT = True
+
+ENGINES = [
+    "stock",
+    "python",
+    *(
+        pytest.param(name, marks=pytest.mark.skipif(not BUILT, reason="aioxide is not built"))
+        for name in engines.NATIVE
+    ),
+]
+
+
+@cache
+def pair_with_stock(name: str) -> Pair:
+    return Pair(engines.STOCK, engines.engine(name))
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    return generate.generate(generate.DrawnChoices(draw), clocked_percent=5)
+
+
+def first_difference(pair: Pair, count: int) -> tuple[int, Difference] | None:
+    seeds = range(count)
+    for seed, difference in enumerate(pair.differences(map(generate.seeded, seeds))):
+        if difference is not None:
+            return seed, difference
+    return None
+
+
+def test_every_operation_is_implemented_once() -> None:
+    assert catalogue.WAITS.keys() == waits.WAITS.keys()
+    assert catalogue.ACTIONS.keys() == actions.ACTIONS.keys() | {"raise"}
+
+
+def test_every_operation_appears_in_a_few_hundred_programs() -> None:
+    kinds: set[str] = set()
+
+    def visit(block: tuple[Op, ...]) -> None:
+        for op in block:
+            kinds.add(op.kind)
+            visit(op.body)
+            visit(op.other)
+
+    for seed in range(500):
+        for body in generate.seeded(seed).bodies:
+            visit(body)
+    assert kinds == catalogue.SPECS.keys()
+
+
+def test_a_seed_always_makes_the_same_program() -> None:
+    assert [generate.seeded(7), generate.seeded(8)] == [generate.seeded(7), generate.seeded(8)]
+    assert generate.seeded(7) != generate.seeded(8)
+
+
+def test_a_program_can_be_pasted_back_from_its_repr() -> None:
+    program = generate.seeded(3)
+    assert eval(repr(program), {"Program": Program, "Op": Op}) == program
+    assert render(program).startswith("# flags:")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_seeded_programs_leave_equal_traces(name: str) -> None:
+    pair = pair_with_stock(name)
+    found = first_difference(pair, 600)
+    assert found is None, report(found[1], pair.names, f"seed {found[0]}")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@settings(
+    max_examples=200,
+    derandomize="CI" in os.environ,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(program=programs())
+def test_drawn_programs_leave_equal_traces(name: str, program: Program) -> None:
+    pair = pair_with_stock(name)
+    difference = pair.compare(program)
+    assert difference is None, report(difference, pair.names, "found by hypothesis")
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_engine_is_noticed(name: str) -> None:
+    pair = Pair(engines.PYTHON, MUTANTS[name]())
+    assert first_difference(pair, 300) is not None
+    pair.close()
+
+
+def test_a_difference_is_made_small() -> None:
+    pair = Pair(engines.PYTHON, MUTANTS["callbacks_last_first"]())
+    found = first_difference(pair, 300)
+    assert found is not None
+    small = shrink(found[1], pair.compare)
+    assert size(small.program) <= 8
+    assert ">>> " in report(small, pair.names, "small")
+    pair.close()
