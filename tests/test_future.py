@@ -403,7 +403,8 @@ def test_futures_can_be_subclassed(loop: Loop) -> None:
         assert repr(future) == "<Named pending>"
         loop.call_soon(future.set_result, 1)
         assert await future == ("n", 1)
-        assert isinstance(future, asyncio.Future)
+        assert asyncio.isfuture(future)
+        assert asyncio.ensure_future(future) is future
 
     loop.run_until_complete(main())
 

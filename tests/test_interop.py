@@ -9,6 +9,7 @@ import concurrent.futures
 import contextvars
 import gc
 import io
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -149,6 +150,25 @@ def test_all_tasks_can_be_asked_from_another_thread(loop: Loop) -> None:
         assert 1 <= min(counts) <= max(counts) <= 11
 
     loop.run_until_complete(main())
+
+
+def test_the_loop_takes_arguments_by_asyncios_names(loop: Loop) -> None:
+    names: Any = loop
+    seen: list[str] = []
+    names.call_soon(callback=lambda: seen.append("soon"))
+    names.call_later(delay=0, callback=lambda: seen.append("later"))
+    names.call_at(when=0, callback=lambda: seen.append("at"))
+    reader, writer = os.pipe()
+    names.add_reader(fd=reader, callback=lambda: seen.append("readable"))
+    names.remove_reader(fd=reader)
+    names.add_writer(fd=writer, callback=lambda: seen.append("writable"))
+    names.remove_writer(fd=writer)
+    os.close(reader)
+    os.close(writer)
+    names.set_task_factory(factory=None)
+    names.set_debug(enabled=False)
+    names.run_until_complete(future=names.create_task(coro=asyncio.sleep(0.001)))
+    assert sorted(seen) == ["at", "later", "soon"]
 
 
 # Functions

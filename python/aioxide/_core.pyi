@@ -4,9 +4,10 @@ import asyncio
 from asyncio.events import _TaskFactory
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, final
 
 from _typeshed import FileDescriptorLike
+from typing_extensions import disjoint_base
 
 __version__: str
 
@@ -17,12 +18,39 @@ _Ts = TypeVarTuple("_Ts")
 # To isinstance(), issubclass() aside, these four are asyncio's types of the same name (they are
 # standalone types whose __class__ says so), and that is how type checkers should see them too.
 
+@disjoint_base
 class Future(asyncio.Future[_T]): ...
-class Task(asyncio.Task[_T_co]): ...
-class Handle(asyncio.Handle): ...
-class TimerHandle(asyncio.TimerHandle): ...
+
+@disjoint_base
+class Task(asyncio.Task[_T_co]):
+    # The newest Python's, on every version.
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, _T_co],
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        name: object = None,
+        context: Context | None = None,
+        eager_start: bool = False,
+    ) -> None: ...
+    def get_context(self) -> Context: ...
+
+@disjoint_base
+class Handle(asyncio.Handle):
+    def get_context(self) -> Context: ...
+
+@final
+class TimerHandle(asyncio.TimerHandle):
+    def get_context(self) -> Context: ...
+    def __lt__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __le__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __gt__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __ge__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 # The engine of an event loop; aioxide.EventLoop is the loop that programs use.
+@disjoint_base
 class Loop:
     def __init__(self) -> None: ...
 

@@ -38,7 +38,6 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
     """An event loop whose ready queue, timers, tasks and futures are native."""
 
     def __init__(self) -> None:
-        interop.connect()
         super().__init__()
         Signals.__init__(self)
         # Debug mode reports a callback or a step that took longer than this many seconds.
@@ -48,6 +47,8 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
         # The interpreter's depth before this loop raised it; None while this loop has not.
         self._saved_origin_tracking_depth: int | None = None
         self.set_debug(_is_debug_mode())
+        # Last: should it refuse this Python, what there is can be closed.
+        interop.connect()
 
     def __repr__(self) -> str:
         return (

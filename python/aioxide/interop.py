@@ -10,7 +10,7 @@ the answer in a place of its own:
 - 3.14's call graph (`asyncio.print_call_graph()`) is told who awaits whom by two C functions that
   ignore what is not their own type by layout. They are replaced by two that know both kinds.
 - A forked child has a copy of the loop, but shares the kernel's half of it with its parent. The
-  copy must know that, or it would steal the parent's events.
+  copy is told, and gets a kernel half of its own when it is used; it would steal events otherwise.
 
 Nothing here happens on import: a program that merely has aioxide installed runs untouched asyncio.
 The first EventLoop connects the two; nothing disconnects them, since tasks outlive loops.

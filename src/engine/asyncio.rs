@@ -3,7 +3,8 @@
 //! Imported once. Formatting (reprs, stacks, log texts) stays asyncio's own Python code, so that
 //! it is equal by construction and follows the running version.
 
-use crate::py::{Any, Builtin, Global, Own, Raised, Res, import, raise};
+use crate::py::error::discard;
+use crate::py::{Any, Builtin, Global, Own, Raised, Res, import, names, raise, value};
 
 /// The imported objects.
 pub(crate) struct Asyncio {
@@ -11,7 +12,13 @@ pub(crate) struct Asyncio {
     pub(crate) invalid_state_error: Own<Any>,
     pub(crate) future_class: Own<Any>,
     pub(crate) task_class: Own<Any>,
+    /// The module, for `tasks.Task`, which may be replaced.
+    pub(crate) tasks: Own<Any>,
+    /// The module, for `futures.Future`, which may be replaced.
+    pub(crate) futures: Own<Any>,
     pub(crate) handle_class: Own<Any>,
+    /// What `call_soon_threadsafe` returns from 3.14 on.
+    pub(crate) thread_safe_handle_class: Option<Own<Any>>,
     pub(crate) timer_handle_class: Own<Any>,
     pub(crate) future_repr: Own<Any>,
     pub(crate) task_repr: Own<Any>,
@@ -22,7 +29,8 @@ pub(crate) struct Asyncio {
     pub(crate) extract_call_stack: Own<Any>,
     pub(crate) get_event_loop: Own<Any>,
     pub(crate) get_running_loop: Own<Any>,
-    pub(crate) set_running_loop: Own<Any>,
+    /// The module: its `_set_running_loop` is looked up at each use, because tests replace it.
+    pub(crate) events: Own<Any>,
     pub(crate) current_task: Own<Any>,
     pub(crate) register_task: Own<Any>,
     pub(crate) unregister_task: Own<Any>,
@@ -30,6 +38,9 @@ pub(crate) struct Asyncio {
     pub(crate) leave_task: Own<Any>,
     /// 3.12 and later; eager tasks do not exist before.
     pub(crate) swap_current_task: Option<Own<Any>>,
+    /// Whether `set_exception(StopIteration)` is wrapped (newer) or refused (older). It changed in
+    /// bug-fix releases, so the interpreter's own Future is asked.
+    pub(crate) wraps_stop_iteration: bool,
     /// `{loop: task}` up to 3.13; later each thread keeps its own.
     pub(crate) current_tasks: Option<Own<Any>>,
 }
@@ -44,14 +55,17 @@ pub(crate) fn asyncio() -> &'static Asyncio {
 
 /// Imports them. A missing private name means a CPython that we do not know.
 pub(crate) fn load() -> Res<()> {
-    let optional = |name| import(c"_asyncio", name).map_err(crate::py::error::discard).ok();
+    let optional = |name| import(c"_asyncio", name).map_err(discard).ok();
     let loaded = (|| -> Res<Asyncio> {
         Ok(Asyncio {
             cancelled_error: import(c"asyncio.exceptions", c"CancelledError")?,
             invalid_state_error: import(c"asyncio.exceptions", c"InvalidStateError")?,
             future_class: import(c"_asyncio", c"Future")?,
             task_class: import(c"_asyncio", c"Task")?,
+            tasks: import(c"asyncio", c"tasks")?,
+            futures: import(c"asyncio", c"futures")?,
             handle_class: import(c"asyncio.events", c"Handle")?,
+            thread_safe_handle_class: import(c"asyncio.events", c"_ThreadSafeHandle").map_err(discard).ok(),
             timer_handle_class: import(c"asyncio.events", c"TimerHandle")?,
             future_repr: import(c"asyncio.base_futures", c"_future_repr")?,
             task_repr: import(c"asyncio.base_tasks", c"_task_repr")?,
@@ -63,11 +77,12 @@ pub(crate) fn load() -> Res<()> {
             get_event_loop: import(c"asyncio.events", c"get_event_loop")?,
             get_running_loop: import(c"_asyncio", c"get_running_loop")?,
             current_task: import(c"asyncio.tasks", c"current_task")?,
-            set_running_loop: import(c"_asyncio", c"_set_running_loop")?,
+            events: import(c"asyncio", c"events")?,
             register_task: import(c"_asyncio", c"_register_task")?,
             unregister_task: import(c"_asyncio", c"_unregister_task")?,
             enter_task: import(c"_asyncio", c"_enter_task")?,
             leave_task: import(c"_asyncio", c"_leave_task")?,
+            wraps_stop_iteration: wraps_stop_iteration()?,
             swap_current_task: optional(c"_swap_current_task"),
             current_tasks: optional(c"_current_tasks"),
         })
@@ -85,6 +100,22 @@ pub(crate) fn load() -> Res<()> {
         }
         Err(Raised) => Err(Raised),
     }
+}
+
+fn wraps_stop_iteration() -> Res<bool> {
+    let namespace = import(c"types", c"SimpleNamespace")?;
+    let quiet = import(c"builtins", c"bool")?;
+    let names = value::tuple(&[names::GET_DEBUG.get()])?;
+    let event_loop = namespace.call_with_names(&[&quiet], &names)?;
+    let names = value::tuple(&[names::LOOP.get()])?;
+    let future = import(c"_asyncio", c"Future")?.call_with_names(&[&event_loop], &names)?;
+    let stop = Builtin::StopIteration.get().call(&[])?;
+    if let Err(raised) = future.call_method(&names::SET_EXCEPTION, &[&stop]) {
+        discard(raised);
+        return Ok(false);
+    }
+    // Asked for, so that its loss is not reported.
+    future.call_method(&names::EXCEPTION, &[]).map(|_| true)
 }
 
 /// Whether this exception is asyncio's CancelledError.

@@ -16,9 +16,10 @@ use crate::py::{
     Any, Args, AsObject, Builder, Class, Object, Own, Res, Signature, Slot, Stop, TypeCell,
     Visitor, error, names, runtime_error, thread_ident, type_error, value,
 };
-use crate::tasks::future::{Future, create_future};
+use crate::engine::asyncio::asyncio;
+use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
-use crate::tasks::task::{Options, Task, spawn};
+use crate::tasks::task::{Options, Task, TaskState, spawn};
 
 pub(crate) type EventLoop = Object<LoopState>;
 
@@ -47,6 +48,10 @@ pub(crate) struct LoopState {
     /// The Task that asyncio believes to be current.
     published: Cell<*const Task>,
     task_factory: Slot,
+    /// `asyncio.tasks.Task` and `asyncio.futures.Future` if somebody put other classes there:
+    /// asyncio's loop would use them, so ours does.
+    task_class: Slot,
+    future_class: Slot,
     /// The thread in `_run`, 0 when none is.
     thread: Cell<u64>,
     pub(super) stopping: Cell<bool>,
@@ -70,6 +75,8 @@ impl LoopState {
             current: Cell::new(std::ptr::null()),
             published: Cell::new(std::ptr::null()),
             task_factory: Slot::empty(),
+            task_class: Slot::empty(),
+            future_class: Slot::empty(),
             thread: Cell::new(0),
             stopping: Cell::new(false),
             closed: Cell::new(false),
@@ -103,6 +110,8 @@ impl Class for LoopState {
     }
     fn traverse(object: &EventLoop, visitor: &Visitor) -> Result<(), Stop> {
         visitor.slot(&object.task_factory)?;
+        visitor.slot(&object.task_class)?;
+        visitor.slot(&object.future_class)?;
         object.ready.visit(visitor)?;
         for (_, entry) in object.timers().iter() {
             entry.0.as_handle().visit(visitor)?;
@@ -111,6 +120,8 @@ impl Class for LoopState {
     }
     fn clear(object: &EventLoop) {
         object.task_factory.clear();
+        object.task_class.clear();
+        object.future_class.clear();
         object.ready.clear();
         object.drop_timers();
         if let Some(io) = object.io.get() {
@@ -214,6 +225,19 @@ impl EventLoop {
         self.as_any().call_method(&names::CHECK_CALLBACK, &[callback, &method]).map(|_| ())
     }
 
+    /// Looks whether somebody replaced asyncio's classes: once a run, and at each use outside one.
+    pub(super) fn learn_classes(&self) -> Res<()> {
+        let replaced = |class: Own<Any>, stock: &Any, ours: &Any| {
+            Some(class).filter(|class| !class.is(stock) && !class.is(ours))
+        };
+        let stock = asyncio();
+        let task = stock.tasks.attr(&names::TASK_CLASS)?;
+        self.task_class.put(replaced(task, &stock.task_class, TaskState::cell().object()));
+        let future = stock.futures.attr(&names::FUTURE_CLASS)?;
+        self.future_class.put(replaced(future, &stock.future_class, FutureState::cell().object()));
+        Ok(())
+    }
+
     /// Takes a cancelled timer out of the heap.
     pub(super) fn forget_timer(&self, timer: &TimerHandle) {
         let entry = if timer.position() == reactor::NOWHERE {
@@ -283,6 +307,7 @@ fn call_soon(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
 
 fn call_soon_threadsafe(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
     let handle = schedule(this, &args, "call_soon_threadsafe", true)?;
+    handle.guard_threads();
     this.wake();
     Ok(handle)
 }
@@ -343,6 +368,12 @@ fn create_task(this: &EventLoop, args: Args<'_>) -> Res {
     if let Some(factory) = this.task_factory.get() {
         return create_task_by_factory(this, &factory, &args);
     }
+    if !this.is_running() {
+        this.learn_classes()?;
+    }
+    if let Some(class) = this.task_class.get() {
+        return create_task_of_class(this, &class, &args);
+    }
     let [coro, name, context, eager] = args.bind(&CREATE_TASK)?;
     this.check_closed()?;
     let options = Options {
@@ -379,6 +410,21 @@ fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> R
     )
 }
 
+/// `class(coro, loop=self, ...)`, for a class that replaced `asyncio.tasks.Task`.
+#[cold]
+fn create_task_of_class(this: &EventLoop, class: &Any, args: &Args<'_>) -> Res {
+    this.check_closed()?;
+    let mut values = args.positional.to_vec();
+    let mut keywords = vec![names::LOOP.get()];
+    values.push(this.as_any());
+    args.each_keyword(|name, value| {
+        keywords.push(name);
+        values.push(value);
+        Ok(())
+    })?;
+    class.call_with_names(&values, &*value::tuple(&keywords)?)
+}
+
 fn set_task_factory(this: &EventLoop, factory: &Any) -> Res<()> {
     if factory.is_none() {
         this.task_factory.clear();
@@ -410,8 +456,16 @@ fn tasks(this: &EventLoop) -> Res {
     Ok(list)
 }
 
-fn future(this: &EventLoop) -> Res<Own<Future>> {
-    create_future(this)
+#[inline]
+fn future(this: &EventLoop) -> Res {
+    if !this.is_running() {
+        this.learn_classes()?;
+    }
+    if let Some(class) = this.future_class.get() {
+        let names = value::tuple(&[names::LOOP.get()])?;
+        return class.call_with_names(&[this.as_any()], &names);
+    }
+    Ok(create_future(this)?.into_any())
 }
 
 /// Makes the type.

@@ -7,12 +7,14 @@
 //! arguments lie in the Handle itself, more in a tuple.
 
 use std::cell::{Cell, OnceCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::asyncio::asyncio;
 use super::event_loop::EventLoop;
 use crate::py::{
     Any, AsObject, Builder, Class, Managed, Object, Own, Pool, Ptr, Raised, Res, Slot, Stop,
-    TypeCell, Visitor, context, create, names, value,
+    TypeCell, Visitor, context, create, names, thread_ident, value, without_gil,
 };
 
 pub(crate) type Handle = Object<HandleState>;
@@ -32,8 +34,9 @@ pub(crate) struct HandleState {
     cancelled: Cell<bool>,
     /// A reader's or writer's Handle runs again and again, so running does not clear it.
     keep: Cell<bool>,
-    /// Whether it is a TimerHandle's state.
-    timed: bool,
+    kind: Cell<Kind>,
+    /// For a thread-safe Handle: the thread that runs it now, 0 when none does.
+    runner: Cell<u64>,
     /// For `_loop`: compared with the living loops before it is followed.
     event_loop: *const EventLoop,
     debug: OnceCell<Box<DebugInfo>>,
@@ -47,6 +50,15 @@ struct DebugInfo {
     repr: Slot,
 }
 
+/// Which of asyncio's classes it answers as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Timer,
+    /// From `call_soon_threadsafe` of 3.14: while it runs, other threads' `cancel` waits.
+    ThreadSafe,
+}
+
 /// A TimerHandle's fields, a Handle's first.
 #[repr(C)]
 pub(crate) struct TimerState {
@@ -56,6 +68,59 @@ pub(crate) struct TimerState {
 }
 
 const PACKED: u8 = u8::MAX;
+
+/// Lives while a thread-safe Handle's callback runs.
+pub(crate) struct Running<'a>(&'a Handle);
+
+impl<'a> Running<'a> {
+    fn enter(handle: &'a Handle) -> Running<'a> {
+        handle.runner.set(thread_ident());
+        Running(handle)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.runner.set(0);
+        FINISHED.announce();
+    }
+}
+
+/// Where threads wait for the end of a callback that they want to cancel.
+struct Finished {
+    count: Mutex<u64>,
+    changed: Condvar,
+    /// Announcing costs nothing while nobody waits.
+    waiting: AtomicUsize,
+}
+
+static FINISHED: Finished = Finished {
+    count: Mutex::new(0),
+    changed: Condvar::new(),
+    waiting: AtomicUsize::new(0),
+};
+
+impl Finished {
+    /// Waits, without the GIL, for the next announcement. The count is read while the GIL is still
+    /// held, so an announcement (which needs the GIL) cannot fall in between.
+    fn wait(&self) {
+        let lock = || self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *lock();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        without_gil(|| {
+            let count = self.changed.wait_while(lock(), |count| *count == seen);
+            drop(count);
+        });
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn announce(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            self.changed.notify_all();
+        }
+    }
+}
 
 static HANDLE: TypeCell = TypeCell::new();
 static TIMER_HANDLE: TypeCell = TypeCell::new();
@@ -130,7 +195,7 @@ impl HandleState {
         callback: Own<Any>,
         args: &[&Any],
         context: Own<Any>,
-        timed: bool,
+        kind: Kind,
     ) -> Res<HandleState> {
         let mut inline = [Slot::empty(), Slot::empty(), Slot::empty()];
         let count = if args.len() <= INLINE {
@@ -149,7 +214,8 @@ impl HandleState {
             count: Cell::new(count),
             cancelled: Cell::new(false),
             keep: Cell::new(false),
-            timed,
+            kind: Cell::new(kind),
+            runner: Cell::new(0),
             event_loop,
             debug: OnceCell::new(),
             weakrefs: Managed::new(),
@@ -191,7 +257,7 @@ impl Handle {
             Some(given) => given.own(),
             None => context::copy_current()?,
         };
-        let handle = create(HandleState::new(event_loop, callback.own(), args, context, false)?)?;
+        let handle = create(HandleState::new(event_loop, callback.own(), args, context, Kind::Plain)?)?;
         if event_loop.debug() {
             handle.remember_source()?;
         }
@@ -207,7 +273,7 @@ impl Handle {
         context: Own<Any>,
     ) -> Res<Own<Handle>> {
         let args = [future.as_any()];
-        let handle = create(HandleState::new(event_loop, callback, &args, context, false)?)?;
+        let handle = create(HandleState::new(event_loop, callback, &args, context, Kind::Plain)?)?;
         if event_loop.debug() {
             handle.remember_source()?;
         }
@@ -224,11 +290,6 @@ impl Handle {
     /// Keeps the callback when run.
     pub(crate) fn keep(&self) {
         self.keep.set(true);
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.get()
     }
 
     /// What to call now; `None` when cancelled or spent.
@@ -279,8 +340,33 @@ impl Handle {
         }
     }
 
+    /// From now on, other threads' `cancel` and `cancelled` wait while the callback runs.
+    pub(crate) fn guard_threads(&self) {
+        if asyncio().thread_safe_handle_class.is_some() {
+            self.kind.set(Kind::ThreadSafe);
+        }
+    }
+
+    /// Marks the Handle as running in this thread while the result lives.
+    #[inline(always)]
+    pub(crate) fn running(&self) -> Option<Running<'_>> {
+        (self.kind.get() == Kind::ThreadSafe).then(|| Running::enter(self))
+    }
+
+    fn wait_for_other_thread(&self) {
+        while self.runner.get() != 0 && self.runner.get() != thread_ident() {
+            FINISHED.wait();
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.wait_for_other_thread();
+        self.cancelled.get()
+    }
+
     /// `cancel()`.
     pub(crate) fn cancel(&self) -> Res<()> {
+        self.wait_for_other_thread();
         if self.cancelled.get() {
             return Ok(());
         }
@@ -303,10 +389,10 @@ impl Handle {
     /// As a TimerHandle, if it is one.
     #[inline(always)]
     fn as_timer(&self) -> Option<&TimerHandle> {
-        if !self.timed {
+        if self.kind.get() != Kind::Timer {
             return None;
         }
-        // SAFETY: `timed` is set exactly for the state inside a TimerHandle, whose layout begins
+        // SAFETY: this kind is set exactly for the state inside a TimerHandle, whose layout begins
         // with a Handle's.
         Some(unsafe { &*(self as *const Handle).cast::<TimerHandle>() })
     }
@@ -360,7 +446,7 @@ impl TimerHandle {
             None => context::copy_current()?,
         };
         let timer = create(TimerState {
-            handle: HandleState::new(event_loop, callback.own(), args, context, true)?,
+            handle: HandleState::new(event_loop, callback.own(), args, context, Kind::Timer)?,
             when,
             position: Cell::new(reactor::NOWHERE),
         })?;
@@ -397,22 +483,24 @@ fn repr(this: &Handle) -> Res {
     if let Some(text) = this.debug.get().and_then(|debug| debug.repr.get()) {
         return Ok(text);
     }
-    let class =
-        if this.timed { &asyncio().timer_handle_class } else { &asyncio().handle_class };
-    class.attr(&names::REPR)?.call(&[this.as_any()])
+    stock_class(this).attr(&names::REPR)?.call(&[this.as_any()])
 }
 
 /// `_repr_info()`, which asyncio's `__repr__` builds on.
 fn repr_info(this: &Handle) -> Res {
-    let class =
-        if this.timed { &asyncio().timer_handle_class } else { &asyncio().handle_class };
-    class.attr(&names::REPR_INFO)?.call(&[this.as_any()])
+    stock_class(this).attr(&names::REPR_INFO)?.call(&[this.as_any()])
 }
 
 fn class(this: &Handle) -> Own<Any> {
-    let class =
-        if this.timed { &asyncio().timer_handle_class } else { &asyncio().handle_class };
-    class.own()
+    stock_class(this).own()
+}
+
+fn stock_class(this: &Handle) -> &'static Any {
+    match (this.kind.get(), &asyncio().thread_safe_handle_class) {
+        (Kind::Timer, _) => &asyncio().timer_handle_class,
+        (Kind::ThreadSafe, Some(class)) => class,
+        _ => &asyncio().handle_class,
+    }
 }
 
 /// Order and equality as asyncio's TimerHandle: by deadline; equal are equal in all they do.
@@ -468,7 +556,7 @@ pub(super) fn build() -> Res<[&'static Any; 2]> {
     .noargs(
         c"cancelled",
         c"cancelled($self, /)\n--\n\nWhether cancel() was called.",
-        |this: &Handle| this.cancelled.get(),
+        |this: &Handle| this.cancelled(),
     )
     .noargs(
         c"get_context",

@@ -12,7 +12,7 @@ use super::current;
 use super::event_loop::EventLoop;
 use super::handle::{Call, Handle};
 use super::ready::Entry;
-use crate::py::error::{check_signals, fetch, is_fatal, os_error, restore};
+use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore};
 use crate::py::{Any, AsObject, Own, Raised, Res, names, thread_ident, value};
 use crate::tasks::step;
 use crate::tasks::task::Task;
@@ -26,14 +26,20 @@ const TURNS_BETWEEN_SIGNAL_CHECKS: u32 = 16;
 /// `_run()`: turns until `stop()`, or until KeyboardInterrupt or SystemExit.
 pub(super) fn run(this: &EventLoop) -> Res<()> {
     let none = value::none_ref();
-    asyncio().set_running_loop.call(&[this.as_any()])?;
+    this.learn_classes()?;
+    asyncio().events.call_method(&names::SET_RUNNING_LOOP, &[this.as_any()])?;
     this.set_thread(thread_ident());
     let outcome = turns(this);
     this.set_thread(0);
     this.stopping.set(false);
     let mut cleaned = Ok(());
-    crate::py::error::preserving(|| {
-        cleaned = current::withdraw(this).and(asyncio().set_running_loop.call(&[none]).map(|_| ()));
+    preserving(|| {
+        // In this order: 3.14 speaks of a loop's current task only while the loop is the running one.
+        cleaned = current::withdraw(this);
+        let unset = asyncio().events.call_method(&names::SET_RUNNING_LOOP, &[none]);
+        if let Err(raised) = unset {
+            cleaned = Err(raised);
+        }
     });
     outcome.and(cleaned)
 }
@@ -138,6 +144,7 @@ fn take_due_timers(this: &EventLoop) {
 pub(super) fn run_handle(this: &EventLoop, handle: &Handle) -> Res<()> {
     let Some(call) = handle.open() else { return Ok(()) };
     current::withdraw(this)?;
+    let _running = handle.running();
     match call.run() {
         Ok(()) => Ok(()),
         Err(raised) => callback_failed(this, handle, call, raised),
@@ -183,31 +190,24 @@ fn step_failed(this: &EventLoop, task: &Own<Task>, raised: Raised) -> Res<()> {
     reported
 }
 
-/// As above, timed; what took long is logged.
+/// As above, timed; what took long is logged, and `_current_handle` says what runs.
 #[cold]
 fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     let begin = reactor::monotonic();
-    let (subject, outcome) = match entry {
-        Entry::Task(task) => {
-            let outcome =
-                step::run(this, &task).or_else(|raised| step_failed(this, &task, raised));
-            (task.into_any(), outcome)
-        }
-        Entry::Handle(handle) => {
-            let Some(call) = handle.open() else { return Ok(()) };
-            current::withdraw(this)?;
-            let outcome = call.run();
-            let outcome = match outcome {
-                Ok(()) => {
-                    handle.restore(call);
-                    Ok(())
-                }
-                Err(raised) => callback_failed(this, &handle, call, raised),
-            };
-            (handle.into_any(), outcome)
-        }
+    let subject = match &entry {
+        Entry::Task(task) => task.as_any().own(),
+        Entry::Handle(handle) => handle.as_any().own(),
     };
-    outcome?;
+    this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
+    let outcome = match entry {
+        Entry::Task(task) => {
+            step::run(this, &task).or_else(|raised| step_failed(this, &task, raised))
+        }
+        Entry::Handle(handle) => run_handle_and_keep(this, &handle),
+    };
+    let mut cleared = Ok(());
+    preserving(|| cleared = this.as_any().set_attr(&names::CURRENT_HANDLE, value::none_ref()));
+    outcome.and(cleared)?;
     let took = reactor::monotonic() - begin;
     let limit = value::as_float(&*this.as_any().attr(&names::SLOW_CALLBACK_DURATION)?)?;
     if took >= limit {
@@ -215,4 +215,20 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
         this.as_any().call_method(&names::REPORT_SLOW, &[&subject, &took])?;
     }
     Ok(())
+}
+
+/// Runs a callback and leaves it in its Handle, for the report of a slow one to show.
+fn run_handle_and_keep(this: &EventLoop, handle: &Handle) -> Res<()> {
+    let Some(call) = handle.open() else { return Ok(()) };
+    current::withdraw(this)?;
+    let running = handle.running();
+    let outcome = call.run();
+    drop(running);
+    match outcome {
+        Ok(()) => {
+            handle.restore(call);
+            Ok(())
+        }
+        Err(raised) => callback_failed(this, handle, call, raised),
+    }
 }

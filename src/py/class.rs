@@ -560,11 +560,6 @@ impl<S: Class> Builder<S> {
         self
     }
 
-    pub(crate) fn str<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_tp_str, unary::<S, R, F> as *mut c_void);
-        self
-    }
-
     pub(crate) fn iter<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
         self.slot(ffi::Py_tp_iter, unary::<S, R, F> as *mut c_void);
         self

@@ -35,7 +35,6 @@ pub(crate) enum Builtin {
     ValueError,
     KeyboardInterrupt,
     SystemExit,
-    GeneratorExit,
 }
 
 impl Builtin {
@@ -52,7 +51,6 @@ impl Builtin {
                 Builtin::ValueError => ffi::PyExc_ValueError,
                 Builtin::KeyboardInterrupt => ffi::PyExc_KeyboardInterrupt,
                 Builtin::SystemExit => ffi::PyExc_SystemExit,
-                Builtin::GeneratorExit => ffi::PyExc_GeneratorExit,
             })
         }
     }
@@ -205,6 +203,16 @@ pub(crate) fn preserving<T>(f: impl FnOnce() -> T) -> T {
         restore(pending);
     }
     result
+}
+
+/// Issues a DeprecationWarning, which a filter may turn into an exception.
+#[cold]
+pub(crate) fn warn_deprecated(text: &std::ffi::CStr) -> Res<()> {
+    // SAFETY: a static category and a text that ends in NUL.
+    match unsafe { ffi::PyErr_WarnEx(ffi::PyExc_DeprecationWarning, text.as_ptr(), 1) } {
+        0 => Ok(()),
+        _ => Err(Raised),
+    }
 }
 
 /// Whether the pending exception is of one of these kinds.

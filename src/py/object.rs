@@ -246,11 +246,6 @@ impl<T: Layout> Slot<T> {
         Slot(Cell::new(Some(value)))
     }
 
-    #[inline(always)]
-    pub(crate) fn some(value: Option<Own<T>>) -> Self {
-        Slot(Cell::new(value))
-    }
-
     /// A strong reference to what is held now.
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Own<T>> {

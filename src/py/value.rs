@@ -142,23 +142,6 @@ pub(crate) fn append(list: &Any, item: &Any) -> Res<()> {
     if unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) } == 0 { Ok(()) } else { Err(Raised) }
 }
 
-/// Drops the last item of a list, if it has one.
-pub(crate) fn drop_last(list: &Any) -> Res<()> {
-    // SAFETY: slices of a live list; a non-list raises SystemError inside.
-    unsafe {
-        let len = ffi::PyList_Size(list.as_ptr());
-        if len < 0 {
-            return Err(Raised);
-        }
-        if len > 0
-            && ffi::PyList_SetSlice(list.as_ptr(), len - 1, len, std::ptr::null_mut()) != 0
-        {
-            return Err(Raised);
-        }
-    }
-    Ok(())
-}
-
 /// A set of these objects.
 pub(crate) fn set_of(items: impl Iterator<Item = Own<Any>>) -> Res {
     // SAFETY: a new set; the items are live.
@@ -181,11 +164,6 @@ pub(crate) fn set_add(set: &Any, item: &Any) -> Res<()> {
 pub(crate) fn set_discard(set: &Any, item: &Any) -> Res<()> {
     // SAFETY: a set of ours and a live item.
     if unsafe { ffi::PySet_Discard(set.as_ptr(), item.as_ptr()) } < 0 { Err(Raised) } else { Ok(()) }
-}
-
-pub(crate) fn is_type(object: &Any) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PyType_Check(object.as_ptr()) != 0 }
 }
 
 pub(crate) fn is_exception_class(object: &Any) -> bool {

@@ -198,11 +198,6 @@ pub(crate) fn as_native(object: &Any) -> Option<&Future> {
 }
 
 impl Future {
-    /// As a Task, when it is one (or of a subclass).
-    pub(super) fn as_task(&self) -> Option<&Task> {
-        self.cast::<TaskState>()
-    }
-
     #[inline(always)]
     pub(crate) fn outcome(&self) -> Outcome {
         self.outcome.get()
@@ -542,13 +537,13 @@ pub(crate) fn call_soon(
     Ok(())
 }
 
-/// StopIteration cannot be thrown into a coroutine. 3.12 and later wrap it, 3.11 refuses it.
+/// StopIteration cannot be thrown into a coroutine: it is wrapped or refused, as the version does.
 fn guard_stop_iteration(exception: Own<Any>) -> Res {
     const TEXT: &str = "StopIteration interacts badly with generators and cannot be raised into a Future";
     if !error::is_kind(&exception, Builtin::StopIteration.get()) {
         return Ok(exception);
     }
-    if cfg!(Py_3_12) {
+    if asyncio().wraps_stop_iteration {
         let raised = raise(Builtin::RuntimeError.get(), TEXT);
         let wrapper = take().ok_or(raised)?;
         value::set_cause(&wrapper, &exception);

@@ -4,6 +4,7 @@
 //! by hand: generator-based coroutines, `send`, `throw` and `close`.
 
 use super::future::Future;
+use crate::py::error::warn_deprecated;
 use crate::py::{
     Any, Args, AsObject, Builder, Class, Object, Own, Res, Sent, Slot, Stop, TypeCell, Visitor,
     class, create, stop, track, type_error, value,
@@ -85,6 +86,11 @@ fn throw(this: &FutureIter, args: Args<'_>) -> Res {
             )));
         }
     };
+    if instance.is_some() && cfg!(Py_3_12) {
+        warn_deprecated(
+            c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.",
+        )?;
+    }
     let traceback = traceback.filter(|traceback| !traceback.is_none());
     if let Some(traceback) = traceback
         && !value::is_traceback(traceback)

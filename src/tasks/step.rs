@@ -6,7 +6,7 @@
 //! the context entered already. The order of every check is that of CPython's `task_step_impl`.
 
 use super::future::{Future, as_native};
-use super::task::{Task, TaskState, cancel_any};
+use super::task::{Task, cancel_any};
 use crate::engine::asyncio::{asyncio, invalid_state, is_cancelled_error};
 use crate::engine::current;
 use crate::engine::event_loop::{EventLoop, LoopState};
@@ -288,9 +288,4 @@ fn complain(task: &Task, text: &str) -> Res<()> {
     let raised = raise(Builtin::RuntimeError.get(), text);
     let exception = take().ok_or(raised)?;
     task.call_step_soon(Some(&exception))
-}
-
-/// Whether the object is one of our Tasks; for `current_task` and friends.
-pub(crate) fn is_task(object: &Any) -> bool {
-    object.cast::<TaskState>().is_some()
 }

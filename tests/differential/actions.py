@@ -119,7 +119,10 @@ def _task_set(_w: World, task: asyncio.Task[Any], op: Op) -> object:
 
 
 def _stack(_w: World, task: asyncio.Task[Any], _op: Op) -> object:
-    """The coroutine's frames; below a running one lie those of the loop."""
+    """The coroutine's frames; below a running one lie those of the loop. Not of a task that
+    failed: the second result() of a C task raises without the traceback of the first."""
+    if task.done():
+        return "done"
     names = [frame.f_code.co_name for frame in task.get_stack()]
     return [name for name in names if name in {"run_body", "_drive"}]
 

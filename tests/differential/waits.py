@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 async def run_body(world: World, name: str, number: int, rank: int) -> int:
     """The coroutine of an actor."""
     actor = Actor(name, number, rank)
-    task = asyncio.current_task()
-    if task is not None:
-        world.started.setdefault(task, len(world.started))
-    del task  # or a coroutine would hold its own task
+    world.note_start()
     world.note(name, "start", number)
     try:
         await run_block(world, actor, world.program.bodies[number])
@@ -269,6 +266,7 @@ async def _numbers(w: World, me: Actor, op: Op) -> AsyncGenerator[int, None]:
             await run_block(w, inner, op.body)
             yield number
     finally:
+        w.note_start()  # the loop's hook may have made a task for this
         w.note(inner.name, "finally")
         await run_block(w, inner, op.other)
 

@@ -93,6 +93,8 @@ def tidy(text: str) -> str:
         text = _BOUND.sub("_release_waiter()", text)
     if "akeup" in text:
         text = _WAKEUP.sub("wakeup()", text)
+    if "name='None'" in text:
+        text = text.replace("name='None'", "name='Task-?'")  # see task_name
     if "Task-" in text:
         text = _UNNAMED.sub("Task-?", text)
     return text
@@ -156,14 +158,20 @@ class World:
         turn = self.slot_now() if self.program.clocked else self.turn
         self.trace.append(f"{turn:>2} {actor:<6} {name:<6} {var.get()} {event} {self.show(value)}")
 
-    def show(self, value: object) -> str:
-        """A value by name or content."""
+    def note_start(self) -> None:
+        """Remember when the current task was first seen, for those that have no name."""
+        task = asyncio.current_task(self.loop)
+        if task is not None:
+            self.started.setdefault(task, len(self.trace))
+
+    def show(self, value: object, depth: int = 3) -> str:
+        """A value by name or content, down to a depth: exceptions can hold each other."""
         if value is None or isinstance(value, (int, str)):
             return tidy(str(value))
         if isinstance(value, BaseException):
-            return self.show_error(value)
+            return self.show_error(value, depth) if depth >= 0 else type(value).__name__
         if isinstance(value, (list, tuple)):
-            return "[" + ", ".join(map(self.show, value)) + "]"
+            return "[" + ", ".join(self.show(item, depth - 1) for item in value) + "]"
         for number, future in enumerate(self.future):
             if future is value:
                 return f"future[{number}]"
@@ -173,11 +181,13 @@ class World:
 
     def show_error(self, error: BaseException, depth: int = 3) -> str:
         """An exception with its arguments, its cause and what it happened in."""
-        text = f"{type(error).__name__}({', '.join(map(self.show, error.args))})"
+        text = (
+            f"{type(error).__name__}({', '.join(self.show(arg, depth - 1) for arg in error.args)})"
+        )
         if text.startswith("InvalidState"):
             text = _STATE.sub("InvalidStateError(invalid state)", text).replace("ready", "set")
         if isinstance(error, BaseExceptionGroup):
-            inner = ", ".join(self.show_error(e, 2) for e in error.exceptions)
+            inner = ", ".join(self.show(e, depth - 1) for e in error.exceptions)
             text = f"{type(error).__name__}[{inner}]"
         if depth and error.__cause__ is not None:
             text += f" from <{self.show_error(error.__cause__, depth - 1)}>"
