@@ -23,8 +23,9 @@ _Ts = TypeVarTuple("_Ts")
 class Executors(Reports):
     """The part of the event loop that runs functions in threads."""
 
-    _default_executor: concurrent.futures.Executor | None = None
-    _executor_shutdown_called = False
+    def __init__(self) -> None:
+        self._default_executor: concurrent.futures.Executor | None = None
+        self._executor_shutdown_called = False
 
     def run_in_executor(
         self,

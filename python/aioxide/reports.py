@@ -3,16 +3,16 @@
 The native engine calls the underscored methods here when a callback raised, when a callback was
 slow, and in debug mode to look at what was scheduled. All of it is off the fast path, and all of it
 is text that programs and log filters know by heart; so it is built with asyncio's own formatting
-helpers wherever there is one.
+helpers wherever there is one, and goes to the logger where programs and tests look for it, which
+is what `asyncio.base_events.logger` is at the time.
 """
 
 import asyncio
 import sys
 import traceback
-from asyncio import coroutines
+from asyncio import base_events, coroutines
 from asyncio.base_events import _format_handle  # type: ignore[attr-defined]
 from asyncio.format_helpers import _format_callback_source
-from asyncio.log import logger
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, TypeAlias
@@ -29,9 +29,12 @@ _TRACEBACKS = {
 class Reports(asyncio.AbstractEventLoop):
     """The part of the event loop that deals with errors and debug checks."""
 
-    _exception_handler: _Handler | None = None
-    # What runs right now, in debug mode only: the engine sets it (a Handle or a Task).
-    _current_handle: object | None = None
+    def __init__(self) -> None:
+        self._exception_handler: _Handler | None = None
+        # Debug mode reports a callback or a step that took longer than this many seconds.
+        self.slow_callback_duration = 0.1
+        # What runs right now, in debug mode only: the engine sets it (a Handle or a Task).
+        self._current_handle: object | None = None
 
     def get_exception_handler(self) -> _Handler | None:
         """Return the handler that was set, or None if the default one is in use."""
@@ -64,7 +67,7 @@ class Reports(asyncio.AbstractEventLoop):
         exc_info: Any = False
         if exception is not None:
             exc_info = (type(exception), exception, exception.__traceback__)
-        logger.error("\n".join(lines), exc_info=exc_info)
+        base_events.logger.error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: _Report) -> None:
         """Report an error: to the handler that was set, else to the default one."""
@@ -98,7 +101,7 @@ class Reports(asyncio.AbstractEventLoop):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            logger.error(complaint, exc_info=True)
+            base_events.logger.error(complaint, exc_info=True)
 
     # Called by the engine
 
@@ -122,7 +125,7 @@ class Reports(asyncio.AbstractEventLoop):
     def _report_slow(self, subject: object, seconds: float) -> None:
         # A task's step is a task here and the step's handle in asyncio, where it reads the same.
         name = repr(subject) if isinstance(subject, asyncio.Task) else _format_handle(subject)
-        logger.warning("Executing %s took %.3f seconds", name, seconds)
+        base_events.logger.warning("Executing %s took %.3f seconds", name, seconds)
 
     def _check_callback(self, callback: object, method: str) -> None:
         if is_coroutine(callback):

@@ -7,7 +7,7 @@ not rewritten.
 
 import asyncio
 import sys
-from asyncio import _get_running_loop
+from asyncio import events
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
@@ -38,7 +38,7 @@ def run(
 
     `loop_factory` is here on 3.11 too, where asyncio.run() does not have it yet.
     """
-    if _get_running_loop() is not None:
+    if events._get_running_loop() is not None:
         # Here, because Runner.run() would say it of itself, and a loop would have been made.
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with Runner(debug=debug, loop_factory=loop_factory) as runner:

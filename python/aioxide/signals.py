@@ -9,7 +9,6 @@ have one, and two descriptors per loop are two too many where loops come and go.
 """
 
 import asyncio
-import contextvars
 import errno
 import signal
 import socket
@@ -18,24 +17,18 @@ import warnings
 from asyncio.log import logger
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from aioxide.reports import is_coroutine
 
 _Ts = TypeVarTuple("_Ts")
 
 
-class _SignalHandler(NamedTuple):
-    callback: Callable[..., object]
-    args: tuple[object, ...]
-    context: contextvars.Context
-
-
 class Signals(asyncio.AbstractEventLoop):
     """The part of the event loop that handles signals."""
 
     def __init__(self) -> None:
-        self._signal_handlers: dict[int, _SignalHandler] = {}
+        self._signal_handlers: dict[int, asyncio.Handle] = {}
         # The loop's end and the interpreter's.
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
 
@@ -43,10 +36,11 @@ class Signals(asyncio.AbstractEventLoop):
         """Call `callback(*args)` from the loop whenever `sig` arrives. Main thread only."""
         if is_coroutine(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
-        _check_signal(sig)
+        self._check_signal(sig)
         self._check_closed()
         self._catch_signals()
-        self._signal_handlers[sig] = _SignalHandler(callback, args, contextvars.copy_context())
+        # The stdlib's Handle: never scheduled itself, it keeps what each arrival schedules anew.
+        self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
         try:
             # A handler of any kind makes the interpreter write the number to the wake-up socket.
             signal.signal(sig, _sighandler_noop)
@@ -62,7 +56,7 @@ class Signals(asyncio.AbstractEventLoop):
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Give `sig` its default handler again; False if it had none of ours."""
-        _check_signal(sig)
+        self._check_signal(sig)
         if self._signal_handlers.pop(sig, None) is None:
             return False
         default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
@@ -108,9 +102,22 @@ class Signals(asyncio.AbstractEventLoop):
             if not numbers:
                 return
             for number in numbers:
-                handler = self._signal_handlers.get(number)
-                if handler is not None:  # else removed after the signal arrived
-                    self.call_soon(handler.callback, *handler.args, context=handler.context)
+                self._handle_signal(number)
+
+    def _handle_signal(self, sig: int) -> None:
+        handle: Any = self._signal_handlers.get(sig)
+        if handle is None:
+            return  # removed after the signal arrived
+        if handle.cancelled():
+            self.remove_signal_handler(sig)
+        else:
+            self.call_soon(handle._callback, *handle._args, context=handle._context)  # noqa: SLF001
+
+    def _check_signal(self, sig: object) -> None:
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
 
     def _stop_reading_signals(self) -> None:
         """First half of closing: while the loop can still be asked to forget a descriptor."""
@@ -153,10 +160,3 @@ def _reset_wakeup_fd() -> None:
         signal.set_wakeup_fd(-1)
     except (ValueError, OSError) as exc:
         logger.info("set_wakeup_fd(-1) failed: %s", exc)
-
-
-def _check_signal(sig: object) -> None:
-    if not isinstance(sig, int):
-        raise TypeError(f"sig must be an int, not {sig!r}")
-    if sig not in signal.valid_signals():
-        raise ValueError(f"invalid signal number {sig}")

@@ -4,7 +4,7 @@
 //! it is equal by construction and follows the running version.
 
 use crate::py::error::discard;
-use crate::py::{Any, Builtin, Global, Own, Raised, Res, import, names, raise, value};
+use crate::py::{Any, Builtin, CFunction, Global, Own, Raised, Res, import, names, raise, value};
 
 /// The imported objects.
 pub(crate) struct Asyncio {
@@ -37,7 +37,10 @@ pub(crate) struct Asyncio {
     pub(crate) enter_task: Own<Any>,
     pub(crate) leave_task: Own<Any>,
     /// 3.12 and later; eager tasks do not exist before.
-    pub(crate) swap_current_task: Option<Own<Any>>,
+    pub(crate) swap_current_task: Option<CFunction>,
+    /// 3.14 and later, for the call graph.
+    pub(crate) add_to_awaited_by: Option<Own<Any>>,
+    pub(crate) discard_from_awaited_by: Option<Own<Any>>,
     /// Whether `set_exception(StopIteration)` is wrapped (newer) or refused (older). It changed in
     /// bug-fix releases, so the interpreter's own Future is asked.
     pub(crate) wraps_stop_iteration: bool,
@@ -82,8 +85,10 @@ pub(crate) fn load() -> Res<()> {
             unregister_task: import(c"_asyncio", c"_unregister_task")?,
             enter_task: import(c"_asyncio", c"_enter_task")?,
             leave_task: import(c"_asyncio", c"_leave_task")?,
+            add_to_awaited_by: optional(c"future_add_to_awaited_by"),
+            discard_from_awaited_by: optional(c"future_discard_from_awaited_by"),
             wraps_stop_iteration: wraps_stop_iteration()?,
-            swap_current_task: optional(c"_swap_current_task"),
+            swap_current_task: optional(c"_swap_current_task").map(CFunction::new),
             current_tasks: optional(c"_current_tasks"),
         })
     })();

@@ -13,8 +13,8 @@ use super::io::Io;
 use super::ready::ReadyQueue;
 use super::registry;
 use crate::py::{
-    Any, Args, AsObject, Builder, Class, Object, Own, Res, Signature, Slot, Stop, TypeCell,
-    Visitor, error, names, runtime_error, thread_ident, type_error, value,
+    Any, Args, AsObject, Builder, Class, Leading, Object, Own, Res, Signature, Slot, Stop, TypeCell,
+    Visitor, dict_set, error, names, runtime_error, thread_ident, type_error, unexpected, value,
 };
 use crate::engine::asyncio::asyncio;
 use crate::tasks::future::{FutureState, create_future};
@@ -282,13 +282,10 @@ fn missing(method: &str, what: &str) -> crate::py::Raised {
 fn schedule(
     this: &EventLoop,
     args: &Args<'_>,
-    method: &str,
+    method: &'static str,
     any_thread: bool,
 ) -> Res<Own<Handle>> {
-    let context = args.only_context(method)?;
-    let [callback, rest @ ..] = args.positional else {
-        return Err(missing(method, "callback"));
-    };
+    let Leading { first: [callback], rest, context } = args.leading(method, [&names::CALLBACK])?;
     this.check_closed()?;
     if this.debug.get() {
         if !any_thread {
@@ -319,12 +316,12 @@ fn schedule_at(
     callback: &Any,
     rest: &[&Any],
     context: Option<&Any>,
-    method: &str,
 ) -> Res<Own<TimerHandle>> {
     this.check_closed()?;
     if this.debug.get() {
         this.check_thread()?;
-        this.check_callback(callback, method)?;
+        // asyncio's call_later is a call_at, and says so.
+        this.check_callback(callback, "call_at")?;
     }
     let timer = TimerHandle::make(this, when, callback, rest, context)?;
     this.timers().push(when, TimerEntry(timer.clone()));
@@ -332,28 +329,22 @@ fn schedule_at(
 }
 
 fn call_later(this: &EventLoop, args: Args<'_>) -> Res<Own<TimerHandle>> {
-    let context = args.only_context("call_later")?;
-    let [delay, callback, rest @ ..] = args.positional else {
-        let what = if args.positional.is_empty() { "delay" } else { "callback" };
-        return Err(missing("call_later", what));
-    };
+    let Leading { first: [delay, callback], rest, context } =
+        args.leading("call_later", [&names::DELAY, &names::CALLBACK])?;
     if delay.is_none() {
         return Err(type_error("delay must not be None"));
     }
     let when = reactor::monotonic() + value::as_float(delay)?;
-    schedule_at(this, when, callback, rest, context, "call_later")
+    schedule_at(this, when, callback, rest, context)
 }
 
 fn call_at(this: &EventLoop, args: Args<'_>) -> Res<Own<TimerHandle>> {
-    let context = args.only_context("call_at")?;
-    let [when, callback, rest @ ..] = args.positional else {
-        let what = if args.positional.is_empty() { "when" } else { "callback" };
-        return Err(missing("call_at", what));
-    };
+    let Leading { first: [when, callback], rest, context } =
+        args.leading("call_at", [&names::WHEN, &names::CALLBACK])?;
     if when.is_none() {
         return Err(type_error("when cannot be None"));
     }
-    schedule_at(this, value::as_float(when)?, callback, rest, context, "call_at")
+    schedule_at(this, value::as_float(when)?, callback, rest, context)
 }
 
 static CREATE_TASK: Signature<4> = Signature {
@@ -365,14 +356,15 @@ static CREATE_TASK: Signature<4> = Signature {
 
 #[inline]
 fn create_task(this: &EventLoop, args: Args<'_>) -> Res {
-    if let Some(factory) = this.task_factory.get() {
-        return create_task_by_factory(this, &factory, &args);
-    }
     if !this.is_running() {
         this.learn_classes()?;
     }
-    if let Some(class) = this.task_class.get() {
-        return create_task_of_class(this, &class, &args);
+    if this.task_factory.is_some() || this.task_class.is_some() {
+        return create_other_task(this, &args);
+    }
+    if let (true, [coro]) = (args.has_no_keywords(), args.positional) {
+        this.check_closed()?;
+        return Ok(spawn(this, coro, Options::default())?.into_any());
     }
     let [coro, name, context, eager] = args.bind(&CREATE_TASK)?;
     this.check_closed()?;
@@ -386,17 +378,41 @@ fn create_task(this: &EventLoop, args: Args<'_>) -> Res {
 }
 
 #[cold]
+fn create_other_task(this: &EventLoop, args: &Args<'_>) -> Res {
+    if let Some(factory) = this.task_factory.get() {
+        return create_task_by_factory(this, &factory, args);
+    }
+    match this.task_class.get() {
+        Some(class) => create_task_of_class(this, &class, args),
+        None => Err(missing("create_task", "class")),
+    }
+}
+
 fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> Res {
-    this.check_closed()?;
-    let keywords = value::dict_of(&[])?;
     static FACTORY: Signature<3> = Signature {
         method: "create_task",
         names: [&names::CORO, &names::NAME, &names::CONTEXT],
         positional: 1,
         required: 1,
     };
-    let [coro, name, context] = args
-        .bind_extra(&FACTORY, |name, value| crate::py::dict_set(&keywords, name, value))?;
+    this.check_closed()?;
+    let keywords = value::dict_of(&[])?;
+    // 3.14 hands the factory what the caller gave and nothing else; before, name and context are
+    // the loop's business, and other keywords are known since 3.13 only.
+    let hands_over = cfg!(Py_3_14);
+    let [coro, mut name, mut context] = args.bind_extra(&FACTORY, |extra, value| {
+        if !cfg!(Py_3_13) {
+            return Err(unexpected(FACTORY.method, extra));
+        }
+        dict_set(&keywords, extra, value)
+    })?;
+    if hands_over {
+        for (key, given) in [(&names::NAME, name.take()), (&names::CONTEXT, context.take())] {
+            if let Some(given) = given {
+                dict_set(&keywords, key.get(), given)?;
+            }
+        }
+    }
     let none = value::none_ref();
     this.as_any().call_method(
         &names::CREATE_TASK_BY_FACTORY,
@@ -425,7 +441,15 @@ fn create_task_of_class(this: &EventLoop, class: &Any, args: &Args<'_>) -> Res {
     class.call_with_names(&values, &*value::tuple(&keywords)?)
 }
 
-fn set_task_factory(this: &EventLoop, factory: &Any) -> Res<()> {
+fn set_task_factory(this: &EventLoop, args: Args<'_>) -> Res<()> {
+    static FACTORY: Signature<1> = Signature {
+        method: "set_task_factory",
+        names: [&names::FACTORY],
+        positional: 1,
+        required: 1,
+    };
+    let [factory] = args.bind(&FACTORY)?;
+    let factory = factory.unwrap_or(value::none_ref());
     if factory.is_none() {
         this.task_factory.clear();
         return Ok(());
@@ -434,6 +458,18 @@ fn set_task_factory(this: &EventLoop, factory: &Any) -> Res<()> {
         return Err(type_error("task factory must be a callable or None"));
     }
     this.task_factory.set(factory.own());
+    Ok(())
+}
+
+fn set_debug(this: &EventLoop, args: Args<'_>) -> Res<()> {
+    static ENABLED: Signature<1> = Signature {
+        method: "set_debug",
+        names: [&names::ENABLED],
+        positional: 1,
+        required: 1,
+    };
+    let [enabled] = args.bind(&ENABLED)?;
+    this.debug.set(enabled.map_or(Ok(false), value::is_true)?);
     Ok(())
 }
 
@@ -461,7 +497,9 @@ fn future(this: &EventLoop) -> Res {
     if !this.is_running() {
         this.learn_classes()?;
     }
-    if let Some(class) = this.future_class.get() {
+    if this.future_class.is_some()
+        && let Some(class) = this.future_class.get()
+    {
         let names = value::tuple(&[names::LOOP.get()])?;
         return class.call_with_names(&[this.as_any()], &names);
     }
@@ -477,22 +515,22 @@ pub(super) fn build() -> Res<&'static Any> {
         .init(init)
         .args(
             c"call_soon",
-            c"call_soon($self, callback, /, *args, context=None)\n--\n\nArrange for a callback to be called as soon as possible.",
+            c"call_soon($self, callback, *args, context=None)\n--\n\nArrange for a callback to be called as soon as possible.",
             call_soon,
         )
         .args(
             c"call_soon_threadsafe",
-            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nLike call_soon(), but thread-safe.",
+            c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nLike call_soon(), but thread-safe.",
             call_soon_threadsafe,
         )
         .args(
             c"call_later",
-            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nArrange for a callback to be called at a given time.",
+            c"call_later($self, delay, callback, *args, context=None)\n--\n\nArrange for a callback to be called at a given time.",
             call_later,
         )
         .args(
             c"call_at",
-            c"call_at($self, when, callback, /, *args, context=None)\n--\n\nLike call_later(), but uses an absolute time.",
+            c"call_at($self, when, callback, *args, context=None)\n--\n\nLike call_later(), but uses an absolute time.",
             call_at,
         )
         .noargs(
@@ -515,9 +553,9 @@ pub(super) fn build() -> Res<&'static Any> {
             c"get_task_factory($self, /)\n--\n\nReturn a task factory, or None if the default one is in use.",
             |this: &EventLoop| this.task_factory.get(),
         )
-        .one(
+        .args(
             c"set_task_factory",
-            c"set_task_factory($self, factory, /)\n--\n\nSet a task factory that will be used by loop.create_task().",
+            c"set_task_factory($self, factory)\n--\n\nSet a task factory that will be used by loop.create_task().",
             set_task_factory,
         )
         .noargs(c"is_running", c"is_running($self, /)\n--\n\nWhether the loop runs.", |this: &EventLoop| {
@@ -534,32 +572,29 @@ pub(super) fn build() -> Res<&'static Any> {
         .noargs(c"get_debug", c"get_debug($self, /)\n--\n\nWhether debug mode is on.", |this: &EventLoop| {
             this.debug.get()
         })
-        .one(
+        .args(
             c"set_debug",
-            c"set_debug($self, enabled, /)\n--\n\nTurn debug mode on or off.",
-            |this: &EventLoop, enabled: &Any| {
-                this.debug.set(value::is_true(enabled)?);
-                Ok(())
-            },
+            c"set_debug($self, enabled)\n--\n\nTurn debug mode on or off.",
+            set_debug,
         )
         .args(
             c"add_reader",
-            c"add_reader($self, fd, callback, /, *args)\n--\n\nCall back whenever the descriptor is readable.",
+            c"add_reader($self, fd, callback, *args)\n--\n\nCall back whenever the descriptor is readable.",
             io::add_reader,
         )
-        .one(
+        .args(
             c"remove_reader",
-            c"remove_reader($self, fd, /)\n--\n\nStop watching the descriptor for reading.",
+            c"remove_reader($self, fd)\n--\n\nStop watching the descriptor for reading.",
             io::remove_reader,
         )
         .args(
             c"add_writer",
-            c"add_writer($self, fd, callback, /, *args)\n--\n\nCall back whenever the descriptor is writable.",
+            c"add_writer($self, fd, callback, *args)\n--\n\nCall back whenever the descriptor is writable.",
             io::add_writer,
         )
-        .one(
+        .args(
             c"remove_writer",
-            c"remove_writer($self, fd, /)\n--\n\nStop watching the descriptor for writing.",
+            c"remove_writer($self, fd)\n--\n\nStop watching the descriptor for writing.",
             io::remove_writer,
         )
         .noargs(c"_run", c"_run($self, /)\n--\n\nRun turns until stop() is called.", turn::run)

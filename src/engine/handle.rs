@@ -188,29 +188,43 @@ impl Call {
     }
 }
 
+/// Arguments on their way into a Handle.
+enum Packed<'a> {
+    Inline(&'a [&'a Any]),
+    Tuple(Own<Any>),
+}
+
+impl<'a> Packed<'a> {
+    #[inline(always)]
+    fn new(args: &'a [&'a Any]) -> Res<Packed<'a>> {
+        if args.len() <= INLINE {
+            Ok(Packed::Inline(args))
+        } else {
+            value::tuple(args).map(Packed::Tuple)
+        }
+    }
+}
+
 impl HandleState {
     #[inline(always)]
     fn new(
         event_loop: &EventLoop,
         callback: Own<Any>,
-        args: &[&Any],
+        args: Packed<'_>,
         context: Own<Any>,
         kind: Kind,
-    ) -> Res<HandleState> {
-        let mut inline = [Slot::empty(), Slot::empty(), Slot::empty()];
-        let count = if args.len() <= INLINE {
-            for (place, arg) in inline.iter_mut().zip(args) {
-                *place = Slot::new(arg.own());
+    ) -> HandleState {
+        let (args, count) = match args {
+            Packed::Inline(args) => {
+                let place = |index: usize| Slot::some(args.get(index).map(|arg| arg.own()));
+                ([place(0), place(1), place(2)], args.len() as u8)
             }
-            args.len() as u8
-        } else {
-            inline[0] = Slot::new(value::tuple(args)?);
-            PACKED
+            Packed::Tuple(tuple) => ([Slot::new(tuple), Slot::empty(), Slot::empty()], PACKED),
         };
-        Ok(HandleState {
+        HandleState {
             callback: Slot::new(callback),
             context: Slot::new(context),
-            args: inline,
+            args,
             count: Cell::new(count),
             cancelled: Cell::new(false),
             keep: Cell::new(false),
@@ -219,7 +233,7 @@ impl HandleState {
             event_loop,
             debug: OnceCell::new(),
             weakrefs: Managed::new(),
-        })
+        }
     }
 
     fn clear_call(&self) {
@@ -257,7 +271,9 @@ impl Handle {
             Some(given) => given.own(),
             None => context::copy_current()?,
         };
-        let handle = create(HandleState::new(event_loop, callback.own(), args, context, Kind::Plain)?)?;
+        let args = Packed::new(args)?;
+        let handle =
+            create(|| HandleState::new(event_loop, callback.own(), args, context, Kind::Plain))?;
         if event_loop.debug() {
             handle.remember_source()?;
         }
@@ -273,7 +289,9 @@ impl Handle {
         context: Own<Any>,
     ) -> Res<Own<Handle>> {
         let args = [future.as_any()];
-        let handle = create(HandleState::new(event_loop, callback, &args, context, Kind::Plain)?)?;
+        let args = Packed::Inline(&args);
+        let handle =
+            create(|| HandleState::new(event_loop, callback, args, context, Kind::Plain))?;
         if event_loop.debug() {
             handle.remember_source()?;
         }
@@ -370,17 +388,17 @@ impl Handle {
         if self.cancelled.get() {
             return Ok(());
         }
-        if let Some(event_loop) = self.living_loop()
-            && event_loop.debug()
-        {
+        self.cancelled.set(true);
+        let Some(event_loop) = self.living_loop() else {
+            self.clear_call();
+            return Ok(());
+        };
+        if event_loop.debug() {
             let text = repr(self)?;
             self.debug_info().repr.set(text);
         }
-        self.cancelled.set(true);
         if let Some(timer) = self.as_timer() {
-            if let Some(event_loop) = self.living_loop() {
-                event_loop.forget_timer(timer);
-            }
+            event_loop.forget_timer(timer);
         }
         self.clear_call();
         Ok(())
@@ -445,8 +463,9 @@ impl TimerHandle {
             Some(given) => given.own(),
             None => context::copy_current()?,
         };
-        let timer = create(TimerState {
-            handle: HandleState::new(event_loop, callback.own(), args, context, Kind::Timer)?,
+        let args = Packed::new(args)?;
+        let timer = create(|| TimerState {
+            handle: HandleState::new(event_loop, callback.own(), args, context, Kind::Timer),
             when,
             position: Cell::new(reactor::NOWHERE),
         })?;

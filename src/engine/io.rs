@@ -13,7 +13,7 @@ use reactor::{Events, Interest, Poller, Reactor, Waker};
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use crate::py::{
-    Any, Args, Builtin, Own, Res, Stop, Visitor, error, names, raise, type_error, value, without_gil,
+    Any, Args, Builtin, Leading, Own, Res, Stop, Visitor, error, names, raise, value, without_gil,
 };
 
 /// Who is told about a descriptor.
@@ -47,7 +47,7 @@ pub(crate) struct Io {
     /// Empty once the loop is closed.
     reactor: UnsafeCell<Option<Reactor>>,
     poller: Cell<Option<Poller>>,
-    waker: Waker,
+    waker: UnsafeCell<Option<Waker>>,
     watches: UnsafeCell<HashMap<RawFd, Watch>>,
     events: Cell<Option<Events>>,
     forked: Cell<bool>,
@@ -58,7 +58,7 @@ impl Io {
         let reactor = Reactor::new()?;
         Ok(Io {
             poller: Cell::new(Some(reactor.poller())),
-            waker: reactor.waker(),
+            waker: UnsafeCell::new(Some(reactor.waker())),
             reactor: UnsafeCell::new(Some(reactor)),
             watches: UnsafeCell::new(HashMap::new()),
             events: Cell::new(Some(Events::new())),
@@ -84,7 +84,10 @@ impl Io {
 
     /// Rings the loop out of its wait.
     pub(super) fn wake(&self) {
-        self.waker.wake();
+        // SAFETY: read for the time of one system call, with the GIL held; only `close` writes it.
+        if let Some(waker) = unsafe { &*self.waker.get() } {
+            waker.wake();
+        }
     }
 
     /// Whether any descriptor is watched.
@@ -204,7 +207,10 @@ impl Io {
     pub(super) fn close(&self) {
         self.forget_watches();
         // SAFETY: no borrow is open (see `reactor`), and dropping a Reactor runs no Python code.
-        unsafe { *self.reactor.get() = None };
+        unsafe {
+            *self.reactor.get() = None;
+            *self.waker.get() = None;
+        }
         self.poller.set(None);
     }
 }
@@ -240,14 +246,9 @@ fn descriptor(object: &Any) -> Res<RawFd> {
     })
 }
 
-fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &str) -> Res<()> {
-    let [fd, callback, rest @ ..] = args.positional else {
-        return Err(type_error(&format!("{method}() missing required argument")));
-    };
-    args.each_keyword(|name, _| {
-        let name = value::text_of(name)?;
-        Err(type_error(&format!("{method}() got an unexpected keyword argument '{name}'")))
-    })?;
+fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<()> {
+    let Leading { first: [fd, callback], rest, .. } =
+        args.leading(method, [&names::FD, &names::CALLBACK])?;
     this.check_closed()?;
     let fd = descriptor(fd)?;
     let handle = Handle::make(this, callback, rest, None)?;
@@ -259,7 +260,8 @@ fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &str) -> Res<()> {
     old.map_or(Ok(()), |old| old.cancel())
 }
 
-fn remove(this: &EventLoop, fd: &Any, side: Side) -> Res<bool> {
+fn remove(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<bool> {
+    let Leading { first: [fd], .. } = args.leading(method, [&names::FD])?;
     let fd = descriptor(fd)?;
     if this.check_closed().map_err(error::discard).is_err() {
         return Ok(false);
@@ -282,10 +284,10 @@ pub(super) fn add_writer(this: &EventLoop, args: Args<'_>) -> Res<()> {
     add(this, &args, Side::Write, "add_writer")
 }
 
-pub(super) fn remove_reader(this: &EventLoop, fd: &Any) -> Res<bool> {
-    remove(this, fd, Side::Read)
+pub(super) fn remove_reader(this: &EventLoop, args: Args<'_>) -> Res<bool> {
+    remove(this, &args, Side::Read, "remove_reader")
 }
 
-pub(super) fn remove_writer(this: &EventLoop, fd: &Any) -> Res<bool> {
-    remove(this, fd, Side::Write)
+pub(super) fn remove_writer(this: &EventLoop, args: Args<'_>) -> Res<bool> {
+    remove(this, &args, Side::Write, "remove_writer")
 }

@@ -80,6 +80,11 @@ fn turn(this: &EventLoop) -> Res<()> {
                 if let Err(raised) = step::run(this, &task) {
                     step_failed(this, &task, raised)?;
                 }
+                if task.refcount() == 1 && !task.as_future().is_done() {
+                    // Nobody will ever wake it: it dies here, and what its coroutine runs while
+                    // it is torn down has no current Task.
+                    current::withdraw(this)?;
+                }
             }
             Entry::Handle(handle) => run_handle(this, &handle)?,
         }

@@ -21,6 +21,13 @@ enum Keywords<'a> {
     Dict(&'a Any),
 }
 
+/// Arguments sorted by [`Args::leading`].
+pub(crate) struct Leading<'a, const K: usize> {
+    pub(crate) first: [&'a Any; K],
+    pub(crate) rest: &'a [&'a Any],
+    pub(crate) context: Option<&'a Any>,
+}
+
 /// What a method takes: its name and its parameters, of which the first `positional` may be
 /// given by place and the first `required` must be given.
 pub(crate) struct Signature<const N: usize> {
@@ -68,6 +75,11 @@ impl<'a> Args<'a> {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn has_no_keywords(&self) -> bool {
+        matches!(self.keywords, Keywords::None)
+    }
+
     /// Runs `f` with each keyword and its value.
     pub(crate) fn each_keyword(&self, mut f: impl FnMut(&'a Any, &'a Any) -> Res<()>) -> Res<()> {
         match self.keywords {
@@ -92,21 +104,61 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Only `context=None` as a keyword: the shape of `call_soon(callback, *args, context=None)`.
-    #[inline]
-    pub(crate) fn only_context(&self, method: &str) -> Res<Option<&'a Any>> {
-        if let Keywords::None = self.keywords {
-            return Ok(None);
+    /// The shape of `call_later(delay, callback, *args, context=None)`: the first `K` arguments by
+    /// place or by name, any more by place, and a context by name.
+    #[inline(always)]
+    pub(crate) fn leading<const K: usize>(
+        &self,
+        method: &'static str,
+        names: [&'static Name; K],
+    ) -> Res<Leading<'a, K>> {
+        if let (Keywords::None, Some((first, rest))) =
+            (&self.keywords, self.positional.split_first_chunk::<K>())
+        {
+            return Ok(Leading { first: *first, rest, context: None });
+        }
+        self.leading_by_name(method, names)
+    }
+
+    #[inline(never)]
+    fn leading_by_name<const K: usize>(
+        &self,
+        method: &'static str,
+        names: [&'static Name; K],
+    ) -> Res<Leading<'a, K>> {
+        let placed = self.positional.len().min(K);
+        let mut first = [None; K];
+        for (place, arg) in first.iter_mut().zip(self.positional) {
+            *place = Some(*arg);
         }
         let mut context = None;
         self.each_keyword(|name, value| {
-            if !super::names::CONTEXT.matches(name) {
-                return Err(unexpected(method, name));
+            if super::names::CONTEXT.matches(name) {
+                context = Some(value).filter(|value| !value.is_none());
+                return Ok(());
             }
-            context = Some(value).filter(|value| !value.is_none());
+            let Some(index) = names.iter().position(|known| known.matches(name)) else {
+                return Err(unexpected(method, name));
+            };
+            if first[index].replace(value).is_some() {
+                return Err(type_error(&format!(
+                    "{method}() got multiple values for argument '{}'",
+                    names[index].text()
+                )));
+            }
             Ok(())
         })?;
-        Ok(context)
+        let mut found = [value::none_ref(); K];
+        for (index, place) in found.iter_mut().enumerate() {
+            let Some(arg) = first[index] else {
+                return Err(type_error(&format!(
+                    "{method}() missing 1 required positional argument: '{}'",
+                    names[index].text()
+                )));
+            };
+            *place = arg;
+        }
+        Ok(Leading { first: found, rest: &self.positional[placed..], context })
     }
 
     /// Sorts the arguments into the signature's parameters.

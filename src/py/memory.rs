@@ -46,9 +46,10 @@ impl Pool {
     }
 }
 
-/// Makes an object of exactly our type. It is not tracked by the collector yet.
+/// Makes an object of exactly our type. It is not tracked by the collector yet. The state is built
+/// in its place: most are too large to be moved for nothing.
 #[inline(always)]
-pub(crate) fn create<S: Class>(state: S) -> Res<Own<Object<S>>> {
+pub(crate) fn create<S: Class>(state: impl FnOnce() -> S) -> Res<Own<Object<S>>> {
     let ptr = match S::pool().and_then(Pool::take) {
         // SAFETY: it came from `give`: an object of our exact type with no references.
         Some(ptr) => unsafe { revive(ptr, S::cell().get()) },
@@ -58,8 +59,8 @@ pub(crate) fn create<S: Class>(state: S) -> Res<Own<Object<S>>> {
     // before `give`), and nobody else has it.
     unsafe {
         let state_ptr = ptr.cast::<u8>().add(Object::<S>::STATE_OFFSET).cast::<S>();
-        state_ptr.write(state);
-        Own::from_new(ptr).ok_or(Raised)
+        state_ptr.write(state());
+        Ok(Own::from_new(ptr).unwrap_unchecked())
     }
 }
 

@@ -22,9 +22,9 @@ mod object;
 pub(crate) mod stop;
 pub(crate) mod value;
 
-pub(crate) use args::{Args, Signature};
+pub(crate) use args::{Args, Leading, Signature, unexpected};
 pub(crate) use call::{
-    Sent, context, dict_get, dict_remove, dict_set, import, thread_ident, without_gil,
+    CFunction, Sent, context, dict_get, dict_remove, dict_set, import, thread_ident, without_gil,
 };
 pub(crate) use class::{BoundMethod, Builder, Class, TypeCell, bound};
 pub(crate) use error::{Builtin, Raised, Res, raise, runtime_error, type_error};

@@ -127,6 +127,19 @@ pub(crate) trait AsObject: Layout + Sized {
 impl<T: Layout> AsObject for T {}
 
 impl Any {
+    /// The object as `S`, known to be one.
+    ///
+    /// # Safety
+    /// It is an instance of `S`'s type or of a subclass.
+    #[inline(always)]
+    pub(crate) unsafe fn assume<S: Class>(&self) -> &Object<S> {
+        debug_assert!(self.cast::<S>().is_some());
+        // SAFETY: the caller's promise.
+        unsafe { &*(self.as_ptr() as *const Object<S>) }
+    }
+}
+
+impl Any {
     /// Borrows a pointer that something else keeps alive.
     ///
     /// # Safety
@@ -185,26 +198,16 @@ impl<T: Layout> Own<T> {
 }
 
 impl Own<Any> {
-    /// The same reference, known to be a `T`.
+    /// The same reference, known to be an `S`.
     ///
     /// # Safety
-    /// The object is laid out as `T`.
+    /// The object is an instance of `S`'s type or of a subclass.
     #[inline(always)]
-    pub(super) unsafe fn assume<T: Layout>(self) -> Own<T> {
+    pub(crate) unsafe fn assume_own<S: Class>(self) -> Own<Object<S>> {
+        debug_assert!(self.cast::<S>().is_some());
         let ptr = self.0.cast();
         std::mem::forget(self);
         Own(ptr)
-    }
-
-    /// The same reference as `S` when it is an instance of our type or of a subclass, else given
-    /// back.
-    #[inline(always)]
-    pub(crate) fn downcast<S: Class>(self) -> Result<Own<Object<S>>, Own<Any>> {
-        match self.cast::<S>() {
-            // SAFETY: just checked.
-            Some(_) => Ok(unsafe { self.assume() }),
-            None => Err(self),
-        }
     }
 }
 
@@ -244,6 +247,11 @@ impl<T: Layout> Slot<T> {
     #[inline(always)]
     pub(crate) fn new(value: Own<T>) -> Self {
         Slot(Cell::new(Some(value)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn some(value: Option<Own<T>>) -> Self {
+        Slot(Cell::new(value))
     }
 
     /// A strong reference to what is held now.

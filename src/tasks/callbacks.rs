@@ -34,10 +34,8 @@ impl Waiter {
     pub(crate) fn open(self) -> Wake {
         match self.context {
             Some(context) => Wake::Callback(self.target, context),
-            None => match self.target.downcast::<TaskState>() {
-                Ok(task) => Wake::Task(task),
-                Err(other) => Wake::Callback(other, crate::py::value::none()),
-            },
+            // SAFETY: only `Waiter::task` makes one without a context, from a Task.
+            None => Wake::Task(unsafe { self.target.assume_own::<TaskState>() }),
         }
     }
 
@@ -99,8 +97,13 @@ impl Callbacks {
         }
     }
 
-    /// Takes all of them, in order.
+    /// Takes the first, and says whether there are others (`take` gets them).
     #[inline(always)]
+    pub(crate) fn take_first(&self) -> (Option<Waiter>, bool) {
+        (self.first.take(), self.rest().is_some())
+    }
+
+    /// Takes all of them, in order.
     pub(crate) fn take(&self) -> (Option<Waiter>, Vec<Waiter>) {
         let rest = self.rest().take().map_or_else(Vec::new, |rest| *rest);
         (self.first.take(), rest)

@@ -57,8 +57,9 @@ pub(crate) struct Extra {
     pub(crate) cancelled_error: Slot,
     pub(crate) exception_traceback: Slot,
     pub(crate) source_traceback: Slot,
-    /// A set, filled by `future_add_to_awaited_by`.
+    /// Filled by `future_add_to_awaited_by`: one awaiter as itself, several as a set.
     pub(crate) awaited_by: Slot,
+    pub(crate) awaited_by_many: Cell<bool>,
 }
 
 pub(super) static FUTURE: TypeCell = TypeCell::new();
@@ -103,6 +104,7 @@ impl FutureState {
                 exception_traceback: Slot::empty(),
                 source_traceback: Slot::empty(),
                 awaited_by: Slot::empty(),
+                awaited_by_many: Cell::new(false),
             })
         })
     }
@@ -184,7 +186,7 @@ impl Class for FutureState {
 /// A pending Future on a loop of ours.
 #[inline(always)]
 pub(crate) fn create_future(event_loop: &EventLoop) -> Res<Own<Future>> {
-    let future = create(FutureState::on(event_loop))?;
+    let future = create(|| FutureState::on(event_loop))?;
     if event_loop.debug() {
         future.remember_source()?;
     }
@@ -262,7 +264,8 @@ impl Future {
         }
         // SAFETY: see above; callers do not hold the borrow over calls into Python code that
         // could free it, because the object itself (and so the field) is alive.
-        unsafe { self.loop_.peek() }.and_then(|event_loop| event_loop.cast::<LoopState>())
+        // `native` is set with the loop, and only for ours.
+        unsafe { self.loop_.peek().map(|event_loop| event_loop.assume::<LoopState>()) }
     }
 
     #[inline(always)]
@@ -450,15 +453,21 @@ impl Future {
     }
 
     /// Schedules every callback and wakes every waiting Task, in the order in which they came.
-    #[inline]
+    #[inline(always)]
     fn schedule_callbacks(&self) -> Res<()> {
-        let (first, rest) = self.callbacks.take();
+        let (first, more) = self.callbacks.take_first();
         let Some(first) = first else { return Ok(()) };
-        self.schedule(first)?;
-        for waiter in rest {
-            self.schedule(waiter)?;
+        if more {
+            return self.schedule_many(first);
         }
-        Ok(())
+        self.schedule(first)
+    }
+
+    #[cold]
+    fn schedule_many(&self, first: Waiter) -> Res<()> {
+        let (_, rest) = self.callbacks.take();
+        self.schedule(first)?;
+        rest.into_iter().try_for_each(|waiter| self.schedule(waiter))
     }
 
     #[inline(always)]

@@ -40,7 +40,7 @@ impl Class for FutureIterState {
 /// `iter(future)`.
 pub(super) fn make(future: &Future) -> Res<Own<FutureIter>> {
     future.event_loop()?;
-    let iterator = create(FutureIterState {
+    let iterator = create(|| FutureIterState {
         future: Slot::new(future.own()),
         tracked: std::cell::Cell::new(false),
     })?;

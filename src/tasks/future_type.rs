@@ -136,23 +136,40 @@ fn awaited_by(this: &Future) -> Res<Option<Own<Any>>> {
         return Ok(None);
     }
     let all = value::set_of(tasks.into_iter())?;
-    if let Some(explicit) = explicit {
-        value::set_update(&all, &explicit)?;
+    match explicit {
+        Some(many) if this.extra().awaited_by_many.get() => value::set_update(&all, &many)?,
+        Some(one) => value::set_add(&all, &one)?,
+        None => {}
     }
     Ok(Some(all))
 }
 
 pub(super) fn add_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
     this.track_self();
-    let slot = &this.extra().awaited_by;
-    if !slot.is_some() {
-        slot.set(value::set_of(std::iter::empty())?);
+    let extra = this.extra();
+    let Some(held) = extra.awaited_by.get() else {
+        extra.awaited_by.set(waiter.own());
+        return Ok(());
+    };
+    if extra.awaited_by_many.get() {
+        return value::set_add(&held, waiter);
     }
-    slot.get().map_or(Ok(()), |set| value::set_add(&set, waiter))
+    if !held.is(waiter) {
+        extra.awaited_by.set(value::set_of([held, waiter.own()].into_iter())?);
+        extra.awaited_by_many.set(true);
+    }
+    Ok(())
 }
 
 pub(super) fn discard_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
-    this.rare(|extra| &extra.awaited_by).map_or(Ok(()), |set| value::set_discard(&set, waiter))
+    let Some(held) = this.rare(|extra| &extra.awaited_by) else { return Ok(()) };
+    if this.extra().awaited_by_many.get() {
+        return value::set_discard(&held, waiter);
+    }
+    if held.is(waiter) {
+        this.extra().awaited_by.clear();
+    }
+    Ok(())
 }
 
 fn state(this: &Future) -> Res {

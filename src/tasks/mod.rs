@@ -10,7 +10,8 @@ pub(crate) mod task;
 mod task_type;
 
 use crate::py::module::Module;
-use crate::py::{Any, Args, AsObject, Res, Signature, names};
+use crate::engine::asyncio::asyncio;
+use crate::py::{Any, Args, AsObject, Own, Res, Signature, names};
 
 static PAIR: Signature<2> = Signature {
     method: "future_add_to_awaited_by",
@@ -19,14 +20,19 @@ static PAIR: Signature<2> = Signature {
     required: 2,
 };
 
-fn pair<'a>(args: &Args<'a>) -> Res<Option<(&'a future::Future, &'a Any)>> {
+/// Does `ours` for a Future of ours, and hands any other pair to asyncio's own function.
+fn pair(
+    args: &Args<'_>,
+    ours: fn(&future::Future, &Any) -> Res<()>,
+    stock: Option<&Own<Any>>,
+) -> Res<()> {
     let [future, waiter] = args.bind(&PAIR)?;
-    let (Some(future), Some(waiter)) = (future, waiter) else { return Ok(None) };
-    let future = match future.cast::<future::FutureState>() {
-        Some(future) => future,
-        None => return Ok(None),
-    };
-    Ok(Some((future, waiter)))
+    let (Some(future), Some(waiter)) = (future, waiter) else { return Ok(()) };
+    match (future.cast::<future::FutureState>(), stock) {
+        (Some(future), _) => ours(future, waiter),
+        (None, Some(stock)) => stock.call(&[future, waiter]).map(|_| ()),
+        (None, None) => Ok(()),
+    }
 }
 
 /// Makes the types and adds them to the module.
@@ -37,17 +43,16 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.function(
         c"future_add_to_awaited_by",
         c"future_add_to_awaited_by(future, waiter, /)\n--\n\nRecord that `waiter` is awaiting on `future`.",
-        |_, args: Args<'_>| match pair(&args)? {
-            Some((future, waiter)) => future_type::add_awaited_by(future, waiter),
-            None => Ok(()),
+        |_, args: Args<'_>| {
+            pair(&args, future_type::add_awaited_by, asyncio().add_to_awaited_by.as_ref())
         },
     )?;
     module.function(
         c"future_discard_from_awaited_by",
         c"future_discard_from_awaited_by(future, waiter, /)\n--\n\nRecord that `waiter` no longer awaits `future`.",
-        |_, args: Args<'_>| match pair(&args)? {
-            Some((future, waiter)) => future_type::discard_awaited_by(future, waiter),
-            None => Ok(()),
+        |_, args: Args<'_>| {
+            let stock = asyncio().discard_from_awaited_by.as_ref();
+            pair(&args, future_type::discard_awaited_by, stock)
         },
     )
 }

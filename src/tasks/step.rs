@@ -10,7 +10,7 @@ use super::task::{Task, cancel_any};
 use crate::engine::asyncio::{asyncio, invalid_state, is_cancelled_error};
 use crate::engine::current;
 use crate::engine::event_loop::{EventLoop, LoopState};
-use crate::py::error::{fetch, is_fatal, restore, take};
+use crate::py::error::{fetch, is_fatal, restore};
 use crate::py::{
     Any, AsObject, Own, Raised, Res, Sent, context, names, raise, Builtin, track, value,
 };
@@ -18,7 +18,8 @@ use crate::py::{
 /// Runs one step of a Task from the ready queue.
 #[inline]
 pub(crate) fn run(event_loop: &EventLoop, task: &Own<Task>) -> Res<()> {
-    let waiter = task.waiter.get();
+    // Held until the step is over: it may be all that keeps the awaited Future alive.
+    let waiter = task.waiter.take();
     let exception = match &waiter {
         Some(waiter) => match as_native(waiter) {
             Some(future) => future.wake_reason()?,
@@ -26,12 +27,19 @@ pub(crate) fn run(event_loop: &EventLoop, task: &Own<Task>) -> Res<()> {
         },
         None => None,
     };
-    let context = task.context_object()?;
     let _current = current::Current::enter(event_loop, task)?;
-    context::enter(&context)?;
+    // SAFETY: nothing runs between the look and the entering, and from then on the thread holds
+    // a reference to the context until it is left.
+    let context = unsafe { task.context.peek() }.ok_or_else(uninitialized)?;
+    context::enter(context)?;
     let stepped = step(task, exception);
-    context::exit(&context);
+    context::exit(context);
     stepped
+}
+
+#[cold]
+fn uninitialized() -> Raised {
+    raise(Builtin::RuntimeError.get(), "uninitialized Task object")
 }
 
 /// The first step of an eager Task, run inside the step that creates it.
@@ -75,6 +83,7 @@ pub(super) fn wakeup_callback(task: &Task, future: &Any) -> Res<()> {
 }
 
 fn step_as_callback(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
+    let _waiter = task.waiter.take();
     let event_loop = task.as_future().event_loop()?;
     if let Some(ours) = event_loop.cast::<LoopState>() {
         let _current = current::Current::enter(ours, task)?;
@@ -100,20 +109,9 @@ fn step(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
     if task.as_future().is_done() {
         return Err(already_done(task, exception));
     }
-    let exception = if task.must_cancel.get() {
-        task.must_cancel.set(false);
-        match exception {
-            Some(given) if is_cancelled_error(&given) => Some(given),
-            _ => Some(task.as_future().make_cancelled_error()?),
-        }
-    } else {
-        exception
-    };
-    // Dropped only when the step is over: it may be what keeps the awaited Future alive.
-    let _waiter = task.waiter.take();
-    let Some(coro) = task.coro.get() else {
-        return Err(raise(Builtin::RuntimeError.get(), "uninitialized Task object"));
-    };
+    let exception =
+        if task.must_cancel.get() { Some(cancellation(task, exception)?) } else { exception };
+    let coro = task.coro.get().ok_or_else(uninitialized)?;
     let sent = match exception {
         None => coro.send_none(),
         Some(exception) => coro.throw(&exception),
@@ -122,6 +120,17 @@ fn step(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
         Ok(Sent::Yielded(awaited)) => park(task, awaited),
         Ok(Sent::Returned(result)) => finish(task, result),
         Err(raised) => fail(task, fetch(raised)),
+    }
+}
+
+/// What to throw into a Task that is to be cancelled: its waking exception if that is a
+/// CancelledError already.
+#[cold]
+fn cancellation(task: &Task, exception: Option<Own<Any>>) -> Res {
+    task.must_cancel.set(false);
+    match exception {
+        Some(given) if is_cancelled_error(&given) => Ok(given),
+        _ => task.as_future().make_cancelled_error(),
     }
 }
 
@@ -285,7 +294,7 @@ fn different_loop(task: &Task, awaited: &Any) -> Res<()> {
 /// Throws RuntimeError(text) into the coroutine at its next step.
 #[cold]
 fn complain(task: &Task, text: &str) -> Res<()> {
-    let raised = raise(Builtin::RuntimeError.get(), text);
-    let exception = take().ok_or(raised)?;
+    // Made, not raised: what is being handled here is no context of the complaint.
+    let exception = Builtin::RuntimeError.get().call(&[&*value::string(text)?])?;
     task.call_step_soon(Some(&exception))
 }

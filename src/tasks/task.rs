@@ -130,7 +130,7 @@ pub(crate) fn spawn(
         Some(context) => context.own(),
         None => context::copy_current()?,
     };
-    let task = create(TaskState {
+    let task = create(|| TaskState {
         future: FutureState::on(event_loop),
         must_cancel: Cell::new(false),
         log_destroy_pending: Cell::new(true),
