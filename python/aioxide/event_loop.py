@@ -248,3 +248,6 @@ def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:
     if not future.cancelled() and isinstance(future.exception(), SystemExit | KeyboardInterrupt):
         return  # The exception has already ended run_forever(); stop() would end the next one.
     future.get_loop().stop()
+
+
+_core.adopt_methods(EventLoop)

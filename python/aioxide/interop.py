@@ -8,7 +8,8 @@ the answer in a place of its own:
   than everything else about making one. The loop already has a list of its tasks, so instead the
   WeakSet's class is swapped for one that walks those lists too when somebody asks.
 - 3.14's call graph (`asyncio.print_call_graph()`) is told who awaits whom by two C functions that
-  ignore what is not their own type by layout. They are replaced by two that know both kinds.
+  ignore what is not their own type by layout. Native ones replace them that know ours, and leave
+  the rest to the two.
 - A forked child has a copy of the loop, but shares the kernel's half of it with its parent. The
   copy is told, and gets a kernel half of its own when it is used; it would steal events otherwise.
 
@@ -18,13 +19,12 @@ The first EventLoop connects the two; nothing disconnects them, since tasks outl
 
 import _asyncio
 import asyncio
-import functools
 import gc
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from aioxide import _core
@@ -38,7 +38,8 @@ def connect() -> None:
     global _connected
     with _lock:
         if not _connected:
-            _tasks_of_asyncio().__class__ = _AllTasks
+            for tasks in _sets_of_tasks():
+                tasks.__class__ = _AllTasks
             if sys.version_info >= (3, 14):
                 _connect_call_graph()
             os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -66,47 +67,29 @@ def _our_tasks() -> list[asyncio.Task[Any]]:
     return [task for loop in _core.live_loops() for task in loop._tasks()]  # noqa: SLF001
 
 
-def _tasks_of_asyncio() -> weakref.WeakSet[Any]:
-    """Return the WeakSet that `asyncio.all_tasks()` reads."""
+def _sets_of_tasks() -> list[weakref.WeakSet[Any]]:
+    """Return the WeakSets that `asyncio.all_tasks()` and its pure Python twin read."""
+    name = "_scheduled_tasks" if sys.version_info >= (3, 12) else "_all_tasks"
+    found: list[object] = [getattr(asyncio.tasks, name, None)]
     if sys.version_info >= (3, 14):
-        # asyncio's own tasks are in linked lists, all others in a WeakSet that only C can name;
-        # but it is the one WeakSet that the module object refers to.
-        holders: list[object] = gc.get_referents(_asyncio)
-    elif sys.version_info >= (3, 12):
-        holders = [asyncio.tasks._scheduled_tasks]  # type: ignore[attr-defined]  # noqa: SLF001
-    else:
-        holders = [asyncio.tasks._all_tasks]  # type: ignore[attr-defined]  # noqa: SLF001
-    found = [held for held in holders if isinstance(held, weakref.WeakSet)]
-    if len(found) != 1:
+        # The above is the twin's. asyncio's own tasks are in linked lists, all others in a WeakSet
+        # that only C can name; but it is the one WeakSet that the module object refers to.
+        found += [held for held in gc.get_referents(_asyncio) if isinstance(held, weakref.WeakSet)]
+    sets = [held for held in found if isinstance(held, weakref.WeakSet)]
+    expected = 2 if sys.version_info >= (3, 14) else 1
+    if not len(sets) == len(found) == expected:
         raise RuntimeError(
-            f"aioxide does not know this Python: asyncio keeps {len(found)} sets of tasks, not 1 "
-            f"({sys.version})"
+            f"aioxide does not know this Python: asyncio keeps {len(sets)} sets of tasks, "
+            f"not {expected} ({sys.version})"
         )
-    return found[0]
+    return sets
 
 
-if sys.version_info >= (3, 14):
-
-    def _connect_call_graph() -> None:
-        """Let asyncio's gather(), wait(), TaskGroup and so on record who awaits our tasks."""
-        names = ("future_add_to_awaited_by", "future_discard_from_awaited_by")
-        for name in names:
-            both = _by_kind(getattr(_core, name), getattr(asyncio.futures, name))
-            for module in (asyncio.futures, asyncio, sys.modules["aioxide"]):
-                setattr(module, name, both)
-
-    def _by_kind(
-        ours: Callable[[Any, Any], None], stock: Callable[[Any, Any], None]
-    ) -> Callable[[Any, Any], None]:
-        @functools.wraps(stock)
-        def both(future: Any, waiter: Any, /) -> None:
-            # By type(), not isinstance(): ours answer isinstance() as if they were asyncio's.
-            if issubclass(type(future), (_core.Future, _core.Task)):
-                ours(future, waiter)
-            else:
-                stock(future, waiter)
-
-        return both
+def _connect_call_graph() -> None:
+    """Let asyncio's gather(), wait(), TaskGroup and so on record who awaits our tasks."""
+    for name in ("future_add_to_awaited_by", "future_discard_from_awaited_by"):
+        for module in (asyncio.futures, asyncio, sys.modules["aioxide"]):
+            setattr(module, name, getattr(_core, name))
 
 
 def _after_fork_in_child() -> None:

@@ -9,6 +9,7 @@ use std::cell::{Cell, OnceCell, UnsafeCell};
 use reactor::Timers;
 
 use super::handle::{Handle, TimerHandle};
+use crate::py::class::is_same_method;
 use super::io::Io;
 use super::ready::ReadyQueue;
 use super::registry;
@@ -264,7 +265,7 @@ fn init(this: &EventLoop, args: Args<'_>) -> Res<()> {
         Signature { method: "Loop", names: [], positional: 0, required: 0 };
     args.bind(&NONE)?;
     let inherited = value::type_of(this.as_any()).attr(&names::CALL_SOON)?;
-    this.plain.set(inherited.is(&*LOOP.object().attr(&names::CALL_SOON)?));
+    this.plain.set(is_same_method(&inherited, &*LOOP.object().attr(&names::CALL_SOON)?));
     if this.io.get().is_none() {
         let io = Io::new().map_err(|failure| error::os_error(&failure))?;
         let _ = this.io.set(io);

@@ -10,10 +10,18 @@ mod registry;
 mod turn;
 
 use crate::py::module::Module;
-use crate::py::{Args, AsObject, Res, Signature, names, value};
+use crate::py::class::adopt_methods;
+use crate::py::{Args, AsObject, Class, Res, Signature, names, value};
 
 static CURRENT_TASK: Signature<1> =
     Signature { method: "current_task", names: [&names::LOOP], positional: 1, required: 0 };
+
+static ADOPT_METHODS: Signature<1> = Signature {
+    method: "adopt_methods",
+    names: [&names::LOOP_CLASS],
+    positional: 1,
+    required: 1,
+};
 
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
@@ -21,6 +29,14 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"Handle", handle)?;
     module.add(c"TimerHandle", timer_handle)?;
     module.add(c"Loop", event_loop::build()?)?;
+    module.function(
+        c"adopt_methods",
+        c"adopt_methods(loop_class, /)\n--\n\nGive a subclass of Loop its own copies of Loop's methods, which are called faster.",
+        |_, args: Args<'_>| {
+            let [class] = args.bind(&ADOPT_METHODS)?;
+            class.map_or(Ok(()), |class| adopt_methods(class, event_loop::LoopState::cell().object()))
+        },
+    )?;
     module.function(
         c"live_loops",
         c"live_loops()\n--\n\nThe loops that are alive.",

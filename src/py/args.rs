@@ -162,7 +162,20 @@ impl<'a> Args<'a> {
     }
 
     /// Sorts the arguments into the signature's parameters.
+    #[inline(always)]
     pub(crate) fn bind<const N: usize>(
+        &self,
+        signature: &Signature<N>,
+    ) -> Res<[Option<&'a Any>; N]> {
+        let given = self.positional.len();
+        if self.has_no_keywords() && given <= signature.positional && given >= signature.required {
+            return Ok(std::array::from_fn(|index| self.positional.get(index).copied()));
+        }
+        self.bind_keywords(signature)
+    }
+
+    #[inline(never)]
+    fn bind_keywords<const N: usize>(
         &self,
         signature: &Signature<N>,
     ) -> Res<[Option<&'a Any>; N]> {

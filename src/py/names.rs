@@ -88,6 +88,7 @@ names! {
     IS_RUNNING = c"is_running",
     LIMIT = c"limit",
     LOOP = c"loop",
+    LOOP_CLASS = c"loop_class",
     LOOP_ATTR = c"_loop",
     MESSAGE = c"message",
     MSG = c"msg",

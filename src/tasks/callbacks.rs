@@ -88,6 +88,10 @@ impl Callbacks {
         unsafe { (*self.first.as_ptr()).is_some() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.has_first() && self.rest().is_none()
+    }
+
     #[inline]
     pub(crate) fn push(&self, waiter: Waiter) {
         if !self.has_first() && self.rest().is_none() {

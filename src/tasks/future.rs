@@ -39,12 +39,16 @@ pub(crate) struct FutureState {
     /// Whether an exception is held that nobody has asked for.
     pub(crate) log_traceback: Cell<bool>,
     tracked: Cell<bool>,
+    /// Whether `awaited_by` is a set.
+    pub(super) awaited_by_many: Cell<bool>,
     /// Whether the loop is ours, with its own `call_soon`.
     native: Cell<bool>,
     loop_: Slot,
     /// The result, or the exception.
     value: Slot,
     pub(super) callbacks: Callbacks,
+    /// Filled by `future_add_to_awaited_by` (3.14): one awaiter as itself, several as a set.
+    pub(super) awaited_by: Slot,
     extra: OnceCell<Box<Extra>>,
     /// The instance dict; the interpreter finds it by its offset.
     dict: Slot,
@@ -57,9 +61,7 @@ pub(crate) struct Extra {
     pub(crate) cancelled_error: Slot,
     pub(crate) exception_traceback: Slot,
     pub(crate) source_traceback: Slot,
-    /// Filled by `future_add_to_awaited_by`: one awaiter as itself, several as a set.
-    pub(crate) awaited_by: Slot,
-    pub(crate) awaited_by_many: Cell<bool>,
+
 }
 
 pub(super) static FUTURE: TypeCell = TypeCell::new();
@@ -76,10 +78,12 @@ impl FutureState {
             blocking: Cell::new(false),
             log_traceback: Cell::new(false),
             tracked: Cell::new(false),
+            awaited_by_many: Cell::new(false),
             native: Cell::new(false),
             loop_: Slot::empty(),
             value: Slot::empty(),
             callbacks: Callbacks::new(),
+            awaited_by: Slot::empty(),
             extra: OnceCell::new(),
             dict: Slot::empty(),
             weakrefs: Managed::new(),
@@ -103,8 +107,6 @@ impl FutureState {
                 cancelled_error: Slot::empty(),
                 exception_traceback: Slot::empty(),
                 source_traceback: Slot::empty(),
-                awaited_by: Slot::empty(),
-                awaited_by_many: Cell::new(false),
             })
         })
     }
@@ -118,12 +120,12 @@ impl FutureState {
         visitor.slot(&self.loop_)?;
         visitor.slot(&self.value)?;
         self.callbacks.visit(visitor)?;
+        visitor.slot(&self.awaited_by)?;
         if let Some(extra) = self.extra.get() {
             visitor.slot(&extra.cancel_message)?;
             visitor.slot(&extra.cancelled_error)?;
             visitor.slot(&extra.exception_traceback)?;
             visitor.slot(&extra.source_traceback)?;
-            visitor.slot(&extra.awaited_by)?;
         }
         visitor.slot(&self.dict)
     }
@@ -138,8 +140,8 @@ impl FutureState {
             extra.cancelled_error.clear();
             extra.exception_traceback.clear();
             extra.source_traceback.clear();
-            extra.awaited_by.clear();
         }
+        self.awaited_by.clear();
         self.dict.clear();
     }
 

@@ -75,6 +75,9 @@ fn add_done_callback(this: &Future, args: Args<'_>) -> Res<()> {
 
 fn remove_done_callback(this: &Future, callback: &Any) -> Res<i64> {
     this.event_loop()?;
+    if this.callbacks.is_empty() {
+        return Ok(0);
+    }
     let before = this.callbacks.snapshot();
     let mut removed = Vec::new();
     // Comparing may run any code, also code that changes the list: so decide on a copy first, then
@@ -130,14 +133,14 @@ fn callbacks(this: &Future) -> Res<Option<Own<Any>>> {
 
 /// Who waits for this: explicit additions, and the Tasks in the list of waiters.
 fn awaited_by(this: &Future) -> Res<Option<Own<Any>>> {
-    let explicit = this.rare(|extra| &extra.awaited_by);
+    let explicit = this.awaited_by.get();
     let tasks = this.callbacks.tasks();
     if explicit.is_none() && tasks.is_empty() {
         return Ok(None);
     }
     let all = value::set_of(tasks.into_iter())?;
     match explicit {
-        Some(many) if this.extra().awaited_by_many.get() => value::set_update(&all, &many)?,
+        Some(many) if this.awaited_by_many.get() => value::set_update(&all, &many)?,
         Some(one) => value::set_add(&all, &one)?,
         None => {}
     }
@@ -146,28 +149,26 @@ fn awaited_by(this: &Future) -> Res<Option<Own<Any>>> {
 
 pub(super) fn add_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
     this.track_self();
-    let extra = this.extra();
-    let Some(held) = extra.awaited_by.get() else {
-        extra.awaited_by.set(waiter.own());
+    let Some(held) = this.awaited_by.get() else {
+        this.awaited_by.set(waiter.own());
         return Ok(());
     };
-    if extra.awaited_by_many.get() {
+    if this.awaited_by_many.get() {
         return value::set_add(&held, waiter);
     }
     if !held.is(waiter) {
-        extra.awaited_by.set(value::set_of([held, waiter.own()].into_iter())?);
-        extra.awaited_by_many.set(true);
+        this.awaited_by.set(value::set_of([held, waiter.own()].into_iter())?);
+        this.awaited_by_many.set(true);
     }
     Ok(())
 }
 
 pub(super) fn discard_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
-    let Some(held) = this.rare(|extra| &extra.awaited_by) else { return Ok(()) };
-    if this.extra().awaited_by_many.get() {
-        return value::set_discard(&held, waiter);
+    if this.awaited_by_many.get() {
+        return this.awaited_by.get().map_or(Ok(()), |many| value::set_discard(&many, waiter));
     }
-    if held.is(waiter) {
-        this.extra().awaited_by.clear();
+    if this.awaited_by.holds(waiter) {
+        this.awaited_by.clear();
     }
     Ok(())
 }

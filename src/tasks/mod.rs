@@ -9,6 +9,7 @@ pub(crate) mod step;
 pub(crate) mod task;
 mod task_type;
 
+use crate::py::class::adopt_methods;
 use crate::py::module::Module;
 use crate::engine::asyncio::asyncio;
 use crate::py::{Any, Args, AsObject, Own, Res, Signature, names};
@@ -38,8 +39,11 @@ fn pair(
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     future_iter::build()?;
-    module.add(c"Future", future_type::build()?)?;
-    module.add(c"Task", task_type::build()?)?;
+    let future = future_type::build()?;
+    let task = task_type::build()?;
+    adopt_methods(task, future)?;
+    module.add(c"Future", future)?;
+    module.add(c"Task", task)?;
     module.function(
         c"future_add_to_awaited_by",
         c"future_add_to_awaited_by(future, waiter, /)\n--\n\nRecord that `waiter` is awaiting on `future`.",
