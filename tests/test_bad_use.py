@@ -18,16 +18,7 @@ from typing import Any
 import pytest
 
 import aioxide
-
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
+from tests.loops import Loop, forever, run_turns
 
 
 @pytest.fixture
@@ -35,16 +26,6 @@ def other_loop(loop: Loop) -> Iterator[Loop]:
     made = type(loop)()
     yield made
     made.close()
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
-
-
-def run_turns(loop: Loop, turns: int = 1) -> None:
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 def python(program: str, *options: str) -> subprocess.CompletedProcess[str]:

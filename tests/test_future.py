@@ -10,37 +10,16 @@ import gc
 import re
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import aioxide
-
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
-FUTURES: dict[type, Any] = {
-    asyncio.SelectorEventLoop: asyncio.Future,
-    aioxide.EventLoop: aioxide.Future,
-}
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
+from tests.loops import FUTURES, LOOPS, Loop, run_turns
 
 
 @pytest.fixture
 def future(loop: Loop) -> Any:
     return FUTURES[type(loop)](loop=loop)
-
-
-def run_turns(loop: Loop, turns: int = 1) -> None:
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
 
 
 # States

@@ -13,37 +13,11 @@ import re
 import sys
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import aioxide
-
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
-Report = dict[str, Any]
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def reports(loop: Loop) -> list[Report]:
-    """Everything that the loop reports to a handler of ours, which is set."""
-    seen: list[Report] = []
-    loop.set_exception_handler(lambda _, context: seen.append(context))
-    return seen
-
-
-def run_turns(loop: Loop, turns: int = 1) -> None:
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
+from tests.loops import LOOPS, Loop, Report, run_turns
 
 
 def fail(*args: object) -> None:

@@ -18,22 +18,15 @@ from typing import Any
 import pytest
 
 import aioxide
+from tests.loops import LOOPS, Loop, forever
 
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
 needs_314 = pytest.mark.skipif(sys.version_info < (3, 14), reason="new in 3.14")
 
 
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.run_until_complete(made.shutdown_default_executor())
-    made.close()
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
+@pytest.fixture
+def loop(loop: Loop) -> Iterator[Loop]:
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
 
 
 async def end(*tasks: asyncio.Future[Any]) -> None:
@@ -107,6 +100,15 @@ def test_all_tasks_are_the_tasks_that_are_not_done(loop: Loop) -> None:
 
     loop.run_until_complete(main())
     assert asyncio.all_tasks(loop) == set()
+
+
+@needs_314
+def test_the_python_twin_of_all_tasks_sees_ours_too() -> None:
+    async def main() -> None:
+        tasks: Any = asyncio.tasks
+        assert tasks._py_all_tasks() == {asyncio.current_task()}
+
+    aioxide.run(main())
 
 
 def test_all_tasks_tells_loops_apart() -> None:

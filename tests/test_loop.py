@@ -10,39 +10,20 @@ import contextvars
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 import warnings
-from collections.abc import AsyncGenerator, Iterator
-from pathlib import Path
+import weakref
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 import aioxide
-
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
-
-
-def count_descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def run_turns(loop: Loop, turns: int = 1) -> None:
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
+from tests.loops import LOOPS, Loop, count_descriptors, run_turns
 
 # Scheduling
 
@@ -492,3 +473,32 @@ def test_many_loops_can_be_open_at_once_and_run_in_turn(make: Any) -> None:
     assert [loop.run_until_complete(answer(i)) for i, loop in enumerate(loops)] == list(range(20))
     for loop in loops:
         loop.close()
+
+
+def test_a_loop_in_normal_use_has_no_instance_dict() -> None:
+    # Its methods are found faster without, see EventLoop.__slots__.
+    loop = aioxide.new_event_loop()
+    loop.set_debug(True)
+    loop.call_soon(int)
+    loop.set_debug(False)
+    loop.slow_callback_duration = 0.5
+    loop.set_exception_handler(None)
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.run_until_complete(asyncio.to_thread(int))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    handlers = loop._signal_handlers
+    dicts = [held for held in gc.get_referents(loop) if isinstance(held, dict)]
+    assert [held for held in dicts if held is not handlers] == []
+    assert loop.__dict__ == {}
+    loop.close()
+    assert loop.__dict__ == {}
+
+
+def test_a_loop_takes_attributes_and_weak_references(loop: Any) -> None:
+    loop.spam = 1
+    loop.close = loop.close
+    assert loop.spam == loop.__dict__["spam"] == 1
+    del loop.close
+    assert "close" not in loop.__dict__
+    assert weakref.ref(loop)() is loop

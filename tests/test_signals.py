@@ -5,6 +5,7 @@ tested in a child, by its output and exit status.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -12,29 +13,21 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import aioxide
-
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
+from tests.loops import Loop, count_descriptors
 
 
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
+@pytest.fixture
+def loop(loop: Loop) -> Iterator[Loop]:
+    yield loop
+    loop.close()
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.set_wakeup_fd(-1) == -1
-
-
-def count_descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def run_until_stopped(loop: Loop) -> None:
@@ -153,6 +146,88 @@ def test_what_cannot_be_caught_or_called_is_refused(loop: Loop) -> None:
     with pytest.raises(TypeError, match=r"^sig must be an int, not None$"):
         loop.remove_signal_handler(None)  # type: ignore[arg-type]
     assert loop.remove_signal_handler(signal.SIGUSR1) is False
+
+
+def fails_with(error: Exception) -> Any:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", [ValueError, OSError])
+def test_without_the_wake_up_descriptor_there_is_no_handler(
+    loop: Any, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = count_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "set_wakeup_fd", fails_with(kind("not here")))
+        with pytest.raises(RuntimeError, match=r"^not here$"):
+            loop.add_signal_handler(signal.SIGUSR1, print)
+    assert not loop._signal_handlers
+    assert count_descriptors() == before
+
+
+def test_a_handler_that_cannot_be_installed_leaves_nothing_behind(
+    loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", fails_with(OSError(errno.EFAULT, "no")))
+        with pytest.raises(OSError, match=r"^\[Errno 14\] no$"):
+            loop.add_signal_handler(signal.SIGUSR1, print)
+    assert not loop._signal_handlers
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [(errno.EINVAL, RuntimeError, "^sig 10 cannot be caught$"), (errno.EFAULT, OSError, "no$")],
+)
+def test_a_handler_that_cannot_be_removed(
+    loop: Loop, code: int, kind: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", fails_with(OSError(code, "no")))
+        with pytest.raises(kind, match=message):
+            loop.remove_signal_handler(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+def test_a_wake_up_descriptor_that_stays_is_only_logged(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    with monkeypatch.context() as patch, caplog.at_level("INFO", "asyncio"):
+        patch.setattr(signal, "set_wakeup_fd", fails_with(ValueError("no")))
+        assert loop.remove_signal_handler(signal.SIGUSR1) is True
+    assert caplog.messages == ["set_wakeup_fd(-1) failed: no"]
+    signal.set_wakeup_fd(-1)
+
+
+def test_closing_at_the_interpreters_end_leaves_signals_alone(
+    loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "is_finalizing", lambda: True)
+        with pytest.warns(ResourceWarning, match="skipping signal handlers removal$"):
+            loop.close()
+    assert not loop._signal_handlers
+    assert signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+
+
+def test_the_handlers_of_a_loop_are_there_to_be_looked_at(loop: Any) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, print, 1)
+    handle: Any = loop._signal_handlers[signal.SIGUSR1]
+    assert isinstance(handle, asyncio.Handle)
+    assert (handle._callback, handle._args) == (print, (1,))
+    handle.cancel()
+    loop._handle_signal(signal.SIGUSR1)
+    assert not loop._signal_handlers
 
 
 def test_a_closed_loop_takes_no_handler(loop: Loop) -> None:

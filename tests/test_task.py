@@ -11,45 +11,14 @@ import io
 import re
 import sys
 import types
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-import aioxide
+from tests.loops import LOOPS, TASKS, Loop, finish, forever, run_turns
 
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
-TASKS: dict[type, Any] = {asyncio.SelectorEventLoop: asyncio.Task, aioxide.EventLoop: aioxide.Task}
 needs_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def kind(loop: Loop) -> Any:
-    """The class of the loop's tasks."""
-    return TASKS[type(loop)]
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
-
-
-def run_turns(loop: Loop, turns: int = 1) -> None:
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
-
-def finish(loop: Loop, task: Any) -> None:
-    task.cancel()
-    loop.run_until_complete(asyncio.wait([task]))
 
 
 # Stepping

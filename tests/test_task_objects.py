@@ -8,54 +8,11 @@ import asyncio
 import gc
 import re
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import aioxide
-
-Loop = asyncio.AbstractEventLoop
-LOOPS: list[Any] = [asyncio.SelectorEventLoop, aioxide.new_event_loop]
-TASKS: dict[type, Any] = {asyncio.SelectorEventLoop: asyncio.Task, aioxide.EventLoop: aioxide.Task}
-Report = dict[str, Any]
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    made = request.param()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def kind(loop: Loop) -> Any:
-    """The class of the loop's tasks."""
-    return TASKS[type(loop)]
-
-
-@pytest.fixture
-def reports(loop: Loop) -> list[Report]:
-    """Everything that the loop reports to a handler of ours, which is set."""
-    seen: list[Report] = []
-    loop.set_exception_handler(lambda _, context: seen.append(context))
-    return seen
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
-
-
-def run_turns(loop: Loop, turns: int = 1) -> None:
-    for _ in range(turns):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-
-
-def finish(loop: Loop, task: Any) -> None:
-    task.cancel()
-    loop.run_until_complete(asyncio.wait([task]))
-
+from tests.loops import LOOPS, Loop, Report, finish, forever, run_turns
 
 # Reports
 

@@ -40,7 +40,7 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
     # Every attribute is in a slot, those of the mixins too, since only one class can lay them out
     # behind the native half. The `__dict__` that comes with AbstractEventLoop is not made until a
     # program sets an attribute of its own, and while there is none 3.13 finds methods without
-    # looking into it: `loop.create_future()` takes 51 ns there and not 66.
+    # looking into it: `loop.create_future()` takes 38 ns there and not 55.
     __slots__ = (
         "_asyncgens",
         "_asyncgens_shutdown_called",
@@ -128,7 +128,7 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
     def _check_running(self) -> None:
         if self.is_running():
             raise RuntimeError("This event loop is already running")
-        if events._get_running_loop() is not None:
+        if events._get_running_loop() is not None:  # noqa: SLF001
             raise RuntimeError("Cannot run the event loop while another loop is running")
 
     # Closing

@@ -3,11 +3,11 @@
 The native engine calls the underscored methods here when a callback raised, when a callback was
 slow, and in debug mode to look at what was scheduled. All of it is off the fast path, and all of it
 is text that programs and log filters know by heart; so it is built with asyncio's own formatting
-helpers wherever there is one, and goes to the logger where programs and tests look for it, which
-is what `asyncio.base_events.logger` is at the time.
+helpers wherever there is one.
 """
 
 import asyncio
+import logging
 import sys
 import traceback
 from asyncio import base_events, coroutines
@@ -67,7 +67,7 @@ class Reports(asyncio.AbstractEventLoop):
         exc_info: Any = False
         if exception is not None:
             exc_info = (type(exception), exception, exception.__traceback__)
-        base_events.logger.error("\n".join(lines), exc_info=exc_info)
+        _logger().error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: _Report) -> None:
         """Report an error: to the handler that was set, else to the default one."""
@@ -101,7 +101,7 @@ class Reports(asyncio.AbstractEventLoop):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
-            base_events.logger.error(complaint, exc_info=True)
+            _logger().error(complaint, exc_info=True)
 
     # Called by the engine
 
@@ -125,7 +125,7 @@ class Reports(asyncio.AbstractEventLoop):
     def _report_slow(self, subject: object, seconds: float) -> None:
         # A task's step is a task here and the step's handle in asyncio, where it reads the same.
         name = repr(subject) if isinstance(subject, asyncio.Task) else _format_handle(subject)
-        base_events.logger.warning("Executing %s took %.3f seconds", name, seconds)
+        _logger().warning("Executing %s took %.3f seconds", name, seconds)
 
     def _check_callback(self, callback: object, method: str) -> None:
         if is_coroutine(callback):
@@ -139,6 +139,12 @@ class Reports(asyncio.AbstractEventLoop):
             return _format_callback_source(callback, args, debug=self.get_debug())
         else:  # noqa: RET505  # so that mypy takes it for another version's
             return _format_callback_source(callback, args)
+
+
+def _logger() -> logging.Logger:
+    """Return what `asyncio.base_events.logger` is now: programs and tests replace it there."""
+    logger: logging.Logger = base_events.logger  # type: ignore[attr-defined]
+    return logger
 
 
 def is_coroutine(callback: object) -> bool:

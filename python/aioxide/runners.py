@@ -38,7 +38,7 @@ def run(
 
     `loop_factory` is here on 3.11 too, where asyncio.run() does not have it yet.
     """
-    if events._get_running_loop() is not None:
+    if events._get_running_loop() is not None:  # noqa: SLF001
         # Here, because Runner.run() would say it of itself, and a loop would have been made.
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with Runner(debug=debug, loop_factory=loop_factory) as runner:

@@ -148,6 +148,11 @@ impl EventLoop {
         &self.tasks
     }
 
+    #[inline(always)]
+    pub(super) fn is_watching(&self) -> bool {
+        self.io.get().is_some_and(Io::is_watching)
+    }
+
     /// Descriptors and waker; an error when `__init__` did not run.
     pub(super) fn io(&self) -> Res<&Io> {
         self.io.get().ok_or_else(|| runtime_error("the event loop's __init__ was not called"))

@@ -63,7 +63,7 @@ fn turns(this: &EventLoop) -> Res<()> {
 fn turn(this: &EventLoop) -> Res<()> {
     if this.ready().is_empty() && !this.stopping.get() {
         wait(this)?;
-    } else if this.io()?.is_watching() {
+    } else if this.is_watching() {
         look(this)?;
     }
     if !this.timers().is_empty() {
@@ -103,7 +103,7 @@ fn look(this: &EventLoop) -> Res<bool> {
 /// Waits for a descriptor, another thread, a signal or the next timer.
 fn wait(this: &EventLoop) -> Res<()> {
     current::withdraw(this)?;
-    if this.io()?.is_watching() && look(this)? {
+    if this.is_watching() && look(this)? {
         return Ok(());
     }
     // A signal that came since the last bytecode has no other moment; its handler may have
@@ -197,6 +197,7 @@ fn step_failed(this: &EventLoop, task: &Own<Task>, raised: Raised) -> Res<()> {
 
 /// As above, timed; what took long is logged, and `_current_handle` says what runs.
 #[cold]
+#[inline(never)]
 fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     let begin = reactor::monotonic();
     let subject = match &entry {

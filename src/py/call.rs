@@ -32,6 +32,10 @@ mod fatal {
         pub(super) fn PyIter_Send(iterator: Ptr, value: Ptr, out: *mut Ptr) -> ffi::PySendResult;
     }
 
+    /// `am_send`.
+    pub(super) type SendFunction =
+        unsafe extern "C-unwind" fn(Ptr, Ptr, *mut Ptr) -> ffi::PySendResult;
+
     /// Lives across such a call; dropped only by unwinding.
     struct Sleeper;
 
@@ -51,7 +55,7 @@ mod fatal {
         result
     }
 }
-use fatal::{PyIter_Send, PyObject_Vectorcall, PyObject_VectorcallMethod, survive};
+use fatal::{PyIter_Send, SendFunction, PyObject_Vectorcall, PyObject_VectorcallMethod, survive};
 
 /// What a coroutine did when it was resumed.
 pub(crate) enum Sent {
@@ -199,7 +203,17 @@ impl Any {
         let mut out: Ptr = std::ptr::null_mut();
         // SAFETY: a live object; `out` receives a new reference unless the result is an error.
         unsafe {
-            match survive(|| PyIter_Send(self.as_ptr(), ffi::Py_None(), &mut out)) {
+            // A native coroutine's slot is asked directly, which spares a look at the type.
+            let sent = if super::value::is_coroutine(self)
+                && let Some(send) = (*(*self.type_ptr()).tp_as_async).am_send
+            {
+                // The same function, declared as one through which a thread may be unwound.
+                let send = std::mem::transmute::<ffi::sendfunc, SendFunction>(send);
+                survive(|| send(self.as_ptr(), ffi::Py_None(), &mut out))
+            } else {
+                survive(|| PyIter_Send(self.as_ptr(), ffi::Py_None(), &mut out))
+            };
+            match sent {
                 ffi::PySendResult::PYGEN_RETURN => checked(out).map(Sent::Returned),
                 ffi::PySendResult::PYGEN_NEXT => checked(out).map(Sent::Yielded),
                 ffi::PySendResult::PYGEN_ERROR => Err(Raised),

@@ -74,6 +74,11 @@ pub(crate) trait Class: Sized + 'static {
     fn wants_finalizer(_object: &Object<Self>) -> bool {
         false
     }
+    /// Remembers that the collector has finalized the object, so that it cannot live twice.
+    fn mark_finalized(&self) {}
+    fn was_finalized(&self) -> bool {
+        false
+    }
     /// `__del__`: reports what should not go unnoticed. May run Python code.
     fn finalize(_object: &Object<Self>) {}
 }
@@ -334,7 +339,12 @@ unsafe extern "C" fn clear<S: Class>(this: Ptr) -> c_int {
 unsafe extern "C" fn finalize<S: Class>(this: Ptr) {
     // SAFETY: called with a live instance; whatever exception is pending stays pending.
     super::error::preserving(|| {
-        finish(guard(|| S::finalize(unsafe { borrow::<S>(this) })));
+        finish(guard(|| {
+            // SAFETY: as above.
+            let object = unsafe { borrow::<S>(this) };
+            object.mark_finalized();
+            S::finalize(object);
+        }));
     });
 }
 

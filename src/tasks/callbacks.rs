@@ -5,6 +5,7 @@
 //! Task goes straight into the ready queue.
 
 use std::cell::{Cell, UnsafeCell};
+use std::mem::ManuallyDrop;
 
 use super::task::{Task, TaskState};
 use crate::py::{Any, AsObject, Own, Stop, Visitor};
@@ -66,12 +67,22 @@ pub(crate) struct Callbacks {
     first: Cell<Option<Waiter>>,
     // Boxed twice over on purpose: one word in every Future, for a list that few have.
     #[allow(clippy::box_collection)]
-    rest: UnsafeCell<Option<Box<Vec<Waiter>>>>,
+    rest: UnsafeCell<ManuallyDrop<Option<Box<Vec<Waiter>>>>>,
+}
+
+impl Drop for Callbacks {
+    /// By hand, so that the usual case is a look and not a call.
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.rest().is_some() {
+            self.drop_rest();
+        }
+    }
 }
 
 impl Callbacks {
     pub(crate) const fn new() -> Callbacks {
-        Callbacks { first: Cell::new(None), rest: UnsafeCell::new(None) }
+        Callbacks { first: Cell::new(None), rest: UnsafeCell::new(ManuallyDrop::new(None)) }
     }
 
     #[allow(clippy::mut_from_ref)]
@@ -86,6 +97,11 @@ impl Callbacks {
     fn has_first(&self) -> bool {
         // SAFETY: a look at a word; nothing escapes.
         unsafe { (*self.first.as_ptr()).is_some() }
+    }
+
+    #[cold]
+    fn drop_rest(&self) {
+        drop(self.rest().take());
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -39,6 +39,7 @@ pub(crate) struct FutureState {
     /// Whether an exception is held that nobody has asked for.
     pub(crate) log_traceback: Cell<bool>,
     tracked: Cell<bool>,
+    finalized: Cell<bool>,
     /// Whether `awaited_by` is a set.
     pub(super) awaited_by_many: Cell<bool>,
     /// Whether the loop is ours, with its own `call_soon`.
@@ -78,6 +79,7 @@ impl FutureState {
             blocking: Cell::new(false),
             log_traceback: Cell::new(false),
             tracked: Cell::new(false),
+            finalized: Cell::new(false),
             awaited_by_many: Cell::new(false),
             native: Cell::new(false),
             loop_: Slot::empty(),
@@ -170,6 +172,12 @@ impl Class for FutureState {
     }
     fn weakrefs(&self) -> Option<&Managed> {
         Some(&self.weakrefs)
+    }
+    fn mark_finalized(&self) {
+        self.finalized.set(true);
+    }
+    fn was_finalized(&self) -> bool {
+        self.finalized.get()
     }
     fn traverse(object: &Future, visitor: &Visitor) -> Result<(), Stop> {
         object.visit(visitor)

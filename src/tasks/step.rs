@@ -16,7 +16,7 @@ use crate::py::{
 };
 
 /// Runs one step of a Task from the ready queue.
-#[inline]
+#[inline(always)]
 pub(crate) fn run(event_loop: &EventLoop, task: &Own<Task>) -> Res<()> {
     // Held until the step is over: it may be all that keeps the awaited Future alive.
     let waiter = task.waiter.take();
@@ -104,7 +104,7 @@ fn step_as_callback(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
 }
 
 /// Resumes the coroutine. The context is entered, the Task is current.
-#[inline]
+#[inline(always)]
 fn step(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
     if task.as_future().is_done() {
         return Err(already_done(task, exception));

@@ -37,11 +37,15 @@ static POOL: Pool = Pool::new(1024);
 static STEP: BoundMethod = BoundMethod::new(c"task_step");
 static WAKEUP: BoundMethod = BoundMethod::new(c"task_wakeup");
 
-/// The next default name's number. One counter for the process.
+/// The next default name's number. One counter for the process, counted under the GIL: a locked
+/// addition would cost as much as the rest of the bookkeeping.
+#[inline(always)]
 fn next_number() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    NUMBER.fetch_add(1, Ordering::Relaxed) + 1
+    let next = NUMBER.load(Ordering::Relaxed) + 1;
+    NUMBER.store(next, Ordering::Relaxed);
+    next
 }
 
 impl TaskState {
@@ -86,6 +90,12 @@ impl Class for TaskState {
     }
     fn weakrefs(&self) -> Option<&Managed> {
         Some(self.future.weakref_list())
+    }
+    fn mark_finalized(&self) {
+        self.future.mark_finalized();
+    }
+    fn was_finalized(&self) -> bool {
+        self.future.was_finalized()
     }
     fn traverse(object: &Task, visitor: &Visitor) -> Result<(), Stop> {
         object.future.visit(visitor)?;
@@ -153,8 +163,14 @@ pub(crate) fn spawn(
     Ok(task)
 }
 
+#[inline(always)]
 fn check_coroutine(coro: &Any) -> Res<()> {
-    if value::is_coroutine(coro) || value::is_true(&*asyncio().iscoroutine.call(&[coro])?)? {
+    if value::is_coroutine(coro) { Ok(()) } else { check_other_coroutine(coro) }
+}
+
+#[cold]
+fn check_other_coroutine(coro: &Any) -> Res<()> {
+    if value::is_true(&*asyncio().iscoroutine.call(&[coro])?)? {
         return Ok(());
     }
     Err(type_error(&format!("a coroutine was expected, got {}", value::repr_text(coro))))
