@@ -12,6 +12,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::asyncio::asyncio;
 use super::event_loop::EventLoop;
+use crate::py::class::adopt_methods;
 use crate::py::{
     Any, AsObject, Builder, Class, Managed, Object, Own, Pool, Ptr, Raised, Res, Slot, Stop,
     TypeCell, Visitor, context, create, names, thread_ident, value, without_gil,
@@ -371,7 +372,15 @@ impl Handle {
         (self.kind.get() == Kind::ThreadSafe).then(|| Running::enter(self))
     }
 
+    #[inline(always)]
     fn wait_for_other_thread(&self) {
+        if self.runner.get() != 0 {
+            self.wait_for_runner();
+        }
+    }
+
+    #[cold]
+    fn wait_for_runner(&self) {
         while self.runner.get() != 0 && self.runner.get() != thread_ident() {
             FINISHED.wait();
         }
@@ -615,5 +624,6 @@ pub(super) fn build() -> Res<[&'static Any; 2]> {
     .getter(c"_when", |this: &TimerHandle| this.when())
     .getter(c"_scheduled", |this: &TimerHandle| this.position() != reactor::NOWHERE)
     .build()?;
+    adopt_methods(timer, handle)?;
     Ok([handle, timer])
 }

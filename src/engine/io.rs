@@ -3,7 +3,6 @@
 //! The reactor knows which descriptors are ready; here they meet the Handles that want to know.
 
 use std::cell::{Cell, UnsafeCell};
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -36,6 +35,43 @@ impl Watch {
     }
 }
 
+/// All of them, by descriptor: the kernel hands out low numbers, so a list needs no hashing.
+#[derive(Default)]
+struct Watches {
+    by_fd: Vec<Watch>,
+    used: usize,
+}
+
+impl Watches {
+    #[inline(always)]
+    fn get(&self, fd: RawFd) -> Option<&Watch> {
+        usize::try_from(fd).ok().and_then(|index| self.by_fd.get(index))
+    }
+
+    /// Puts a Handle on one side of a descriptor and returns the one that was there.
+    fn replace(
+        &mut self,
+        fd: RawFd,
+        side: Side,
+        handle: Option<Own<Handle>>,
+    ) -> (Option<Own<Handle>>, Interest) {
+        let index = usize::try_from(fd).unwrap_or(usize::MAX);
+        if index >= self.by_fd.len() {
+            if handle.is_none() {
+                return (None, Interest::NONE);
+            }
+            self.by_fd.resize_with(index + 1, Watch::default);
+        }
+        let watch = &mut self.by_fd[index];
+        let before = watch.interest();
+        let old = std::mem::replace(watch.side(side), handle);
+        let after = watch.interest();
+        self.used += usize::from(before.is_none());
+        self.used -= usize::from(after.is_none());
+        (old, after)
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Side {
     Read,
@@ -48,7 +84,7 @@ pub(crate) struct Io {
     reactor: UnsafeCell<Option<Reactor>>,
     poller: Cell<Option<Poller>>,
     waker: UnsafeCell<Option<Waker>>,
-    watches: UnsafeCell<HashMap<RawFd, Watch>>,
+    watches: UnsafeCell<Watches>,
     events: Cell<Option<Events>>,
     forked: Cell<bool>,
 }
@@ -60,7 +96,7 @@ impl Io {
             poller: Cell::new(Some(reactor.poller())),
             waker: UnsafeCell::new(Some(reactor.waker())),
             reactor: UnsafeCell::new(Some(reactor)),
-            watches: UnsafeCell::new(HashMap::new()),
+            watches: UnsafeCell::new(Watches::default()),
             events: Cell::new(Some(Events::new())),
             forked: Cell::new(false),
         })
@@ -76,7 +112,7 @@ impl Io {
 
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
-    fn watches(&self) -> &mut HashMap<RawFd, Watch> {
+    fn watches(&self) -> &mut Watches {
         // SAFETY: private; Handles that come out are dropped after the borrow, so nothing that
         // happens during one runs Python code; the GIL is held.
         unsafe { &mut *self.watches.get() }
@@ -93,7 +129,7 @@ impl Io {
     /// Whether any descriptor is watched.
     #[inline(always)]
     pub(super) fn is_watching(&self) -> bool {
-        !self.watches().is_empty()
+        self.watches().used > 0
     }
 
     /// Called in a forked child: the kernel's queue is the parent's.
@@ -110,37 +146,54 @@ impl Io {
         Ok(())
     }
 
-    fn change(&self, fd: RawFd, side: Side, handle: Option<Own<Handle>>) -> io::Result<Option<Own<Handle>>> {
+    fn change(
+        &self,
+        fd: RawFd,
+        side: Side,
+        handle: Option<Own<Handle>>,
+    ) -> io::Result<Option<Own<Handle>>> {
         self.leave_parent()?;
-        let watch = self.watches().entry(fd).or_default();
-        let old = std::mem::replace(watch.side(side), handle);
-        let interest = watch.interest();
-        if interest.is_none() {
-            self.watches().remove(&fd);
-        }
+        let (old, interest) = self.watches().replace(fd, side, handle);
         let changed = match self.reactor() {
-            Some(reactor) if reactor.interest(fd) != interest || interest.is_none() => {
-                reactor.set_interest(fd, interest)
+            Some(reactor) if reactor.interest(fd) != interest => {
+                reactor.change_soon(fd, interest)
             }
             _ => Ok(()),
         };
         if let Err(failure) = changed {
-            // The kernel does not know the descriptor: neither do we.
-            let entry = self.watches().entry(fd).or_default();
-            let refused = std::mem::replace(entry.side(side), old);
-            if entry.interest().is_none() {
-                self.watches().remove(&fd);
-            }
+            let (refused, _) = self.watches().replace(fd, side, old);
             drop(refused);
             return Err(failure);
         }
         Ok(old)
     }
 
+    /// Tells the kernel what was put off. Who watches something that it refuses is called back
+    /// once and meets the error in reading or writing.
+    #[cold]
+    fn settle(&self, event_loop: &EventLoop) {
+        let mut refused = Vec::new();
+        if let Some(reactor) = self.reactor() {
+            reactor.settle(|fd, _| refused.push(fd));
+        }
+        for fd in refused {
+            for side in [Side::Read, Side::Write] {
+                let (handle, _) = self.watches().replace(fd, side, None);
+                if let Some(handle) = handle {
+                    event_loop.ready().push_handle(handle);
+                }
+            }
+        }
+    }
+
     /// Waits, and puts what is ready into the queue. `None` waits for ever; zero only looks, and
     /// keeps the GIL. Returns how many descriptors were ready.
     pub(super) fn wait(&self, event_loop: &EventLoop, timeout: Option<Duration>) -> io::Result<usize> {
         self.leave_parent()?;
+        if self.reactor().is_some_and(|reactor| reactor.is_unsettled()) {
+            self.settle(event_loop);
+        }
+        let timeout = if event_loop.ready().is_empty() { timeout } else { Some(Duration::ZERO) };
         let Some(poller) = self.poller.take() else { return Ok(0) };
         let mut events = self.events.take().unwrap_or_default();
         let waited = if timeout == Some(Duration::ZERO) {
@@ -163,7 +216,8 @@ impl Io {
     fn dispatch(&self, event_loop: &EventLoop, events: &Events) {
         let mut ghost = false;
         for event in events.iter() {
-            let Some(watch) = self.watches().get(&event.fd) else {
+            let watch = self.watches().get(event.fd).filter(|watch| !watch.interest().is_none());
+            let Some(watch) = watch else {
                 ghost = true;
                 continue;
             };
@@ -186,7 +240,7 @@ impl Io {
     }
 
     pub(super) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
-        for watch in self.watches().values() {
+        for watch in &self.watches().by_fd {
             for handle in [&watch.reader, &watch.writer].into_iter().flatten() {
                 handle.visit(visitor)?;
             }
@@ -196,7 +250,7 @@ impl Io {
 
     pub(super) fn forget_watches(&self) {
         let watches = std::mem::take(self.watches());
-        for watch in watches.into_values() {
+        for watch in watches.by_fd {
             for handle in [watch.reader, watch.writer].into_iter().flatten() {
                 handle.abandon();
             }
@@ -267,8 +321,11 @@ fn remove(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -
         return Ok(false);
     }
     let io = this.io()?;
-    let Some(watch) = io.watches().get_mut(&fd) else { return Ok(false) };
-    if watch.side(side).is_none() {
+    let watched = io.watches().get(fd).map(Watch::interest).unwrap_or_default();
+    if !(match side {
+        Side::Read => watched.read,
+        Side::Write => watched.write,
+    }) {
         return Ok(false);
     }
     let old = io.change(fd, side, None).map_err(|failure| error::os_error(&failure))?;

@@ -146,7 +146,7 @@ fn what_cannot_be_watched_is_refused_and_not_counted() {
         reactor.set_interest(fd, Interest::NONE).unwrap();
     }
     assert_eq!(reactor.registered(), 0);
-    assert!(reactor.interests.is_empty());
+    assert!(reactor.entries.is_empty());
 }
 
 #[test]
@@ -220,4 +220,74 @@ fn a_full_buffer_grows_and_nothing_is_lost() {
     assert_eq!(seen.len(), 300);
     events.clear();
     assert!(events.is_empty());
+}
+
+#[test]
+fn a_change_that_is_put_off_holds_from_the_next_wait_on() {
+    let (ours, mut theirs) = pair();
+    let fd = ours.as_raw_fd();
+    let mut reactor = Reactor::new().unwrap();
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    assert!(!reactor.is_unsettled(), "the first registration is made at once, for its errors");
+    reactor.change_soon(fd, Interest::NONE).unwrap();
+    assert!(reactor.interest(fd).is_none());
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    reactor.settle(|_, error| panic!("{error}"));
+    theirs.write_all(b"a").unwrap();
+    assert_eq!(now(&reactor), [event(fd, true, false)]);
+    reactor.change_soon(fd, Interest::NONE).unwrap();
+    reactor.settle(|_, error| panic!("{error}"));
+    assert_eq!(now(&reactor), []);
+    assert_eq!(reactor.registered(), 0);
+}
+
+#[test]
+fn a_number_closed_and_used_again_before_the_wait_is_watched() {
+    let (ours, _theirs) = pair();
+    let (other, mut others) = pair();
+    let placed = high(&ours, 820);
+    let fd = placed.as_raw_fd();
+    let mut reactor = Reactor::new().unwrap();
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    reactor.change_soon(fd, Interest::NONE).unwrap();
+    drop(placed);
+    let again = high(&other, 820);
+    assert_eq!(again.as_raw_fd(), fd);
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    reactor.settle(|_, error| panic!("{error}"));
+    others.write_all(b"a").unwrap();
+    assert_eq!(now(&reactor), [event(fd, true, false)]);
+}
+
+#[test]
+fn a_closed_number_is_refused_when_it_is_noted() {
+    let (ours, _theirs) = pair();
+    let placed = high(&ours, 840);
+    let fd = placed.as_raw_fd();
+    let mut reactor = Reactor::new().unwrap();
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    reactor.change_soon(fd, Interest::NONE).unwrap();
+    drop(placed);
+    assert!(reactor.change_soon(fd, Interest::READ).is_err());
+    reactor.settle(|_, error| panic!("{error}"));
+    assert_eq!(reactor.registered(), 0);
+}
+
+#[test]
+fn what_the_kernel_refuses_later_is_reported_and_forgotten() {
+    let (ours, _theirs) = pair();
+    let placed = high(&ours, 860);
+    let fd = placed.as_raw_fd();
+    let mut reactor = Reactor::new().unwrap();
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    reactor.change_soon(fd, Interest::NONE).unwrap();
+    drop(placed);
+    let regular = std::env::current_exe().and_then(File::open).unwrap();
+    let placed = rustix::io::fcntl_dupfd_cloexec(&regular, 860).unwrap();
+    assert_eq!(placed.as_raw_fd(), fd);
+    reactor.change_soon(fd, Interest::READ).unwrap();
+    let mut refused = Vec::new();
+    reactor.settle(|fd, _| refused.push(fd));
+    assert_eq!(refused, [fd]);
+    assert!(reactor.interest(fd).is_none());
 }

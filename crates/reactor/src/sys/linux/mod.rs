@@ -92,6 +92,15 @@ impl Queue {
         gone.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 
+    /// Whether the number leads to anything.
+    pub(crate) fn check_open(fd: RawFd) -> io::Result<()> {
+        // SAFETY: the descriptor is borrowed for one question, whose answer for a number that is
+        // not open is an error and nothing else.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        rustix::io::fcntl_getfd(borrowed)?;
+        Ok(())
+    }
+
     /// Append what is ready to the empty `buffer`, and no more than it has room
     /// for. Returns whether the bell was rung, and whether the buffer was filled.
     #[inline]
