@@ -55,10 +55,12 @@ pub(crate) fn withdraw(event_loop: &EventLoop) -> Res<()> {
 
 #[inline(always)]
 fn tell(event_loop: &Any, task: &Any) -> Res<()> {
-    if let Some(current) = &asyncio().current_tasks {
-        return dict_set(current, event_loop, task);
+    let asyncio = asyncio();
+    match (&asyncio.current_tasks, &asyncio.swap_current_task) {
+        (Some(current), _) => dict_set(current, event_loop, task),
+        (None, Some(swap)) => swap.call(&[event_loop, task]).map(drop),
+        (None, None) => Ok(()),
     }
-    swap(event_loop, task).map(|_| ())
 }
 
 fn untell(event_loop: &Any) -> Res<()> {

@@ -208,6 +208,12 @@ impl EventLoop {
         if self.closed.get() { Err(runtime_error("Event loop is closed")) } else { Ok(()) }
     }
 
+    /// Whether `check_can_schedule` has anything to say.
+    #[inline(always)]
+    pub(crate) fn must_check_schedule(&self) -> bool {
+        self.closed.get() || self.debug.get()
+    }
+
     /// What `call_soon` checks: not closed, and in debug mode the right thread.
     #[inline(always)]
     pub(crate) fn check_can_schedule(&self) -> Res<()> {

@@ -13,9 +13,8 @@ use super::event_loop::EventLoop;
 use super::handle::{Call, Handle};
 use super::ready::Entry;
 use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore};
-use crate::py::{Any, AsObject, Own, Raised, Res, names, thread_ident, value};
+use crate::py::{Any, AsObject, Raised, Res, names, thread_ident, value};
 use crate::tasks::step;
-use crate::tasks::task::Task;
 
 /// asyncio never waits longer than this in one go.
 const LONGEST_WAIT: f64 = 24.0 * 3600.0;
@@ -77,13 +76,8 @@ fn turn(this: &EventLoop) -> Res<()> {
         }
         match entry {
             Entry::Task(task) => {
-                if let Err(raised) = step::run(this, &task) {
-                    step_failed(this, &task, raised)?;
-                }
-                if task.refcount() == 1 && !task.as_future().is_done() {
-                    // Nobody will ever wake it: it dies here, and what its coroutine runs while
-                    // it is torn down has no current Task.
-                    current::withdraw(this)?;
+                if let Err(failed) = step::run(this, task) {
+                    step_failed(this, failed)?;
                 }
             }
             Entry::Handle(handle) => run_handle(this, &handle)?,
@@ -183,7 +177,8 @@ fn report(this: &EventLoop, handle: &Handle, exception: &Any) -> Res<()> {
 
 /// A step that failed outside its coroutine: reported as the callback that it is in asyncio.
 #[cold]
-fn step_failed(this: &EventLoop, task: &Own<Task>, raised: Raised) -> Res<()> {
+fn step_failed(this: &EventLoop, failed: step::Failed) -> Res<()> {
+    let step::Failed { task, raised } = failed;
     let exception = fetch(raised);
     if is_fatal(&exception) {
         return Err(restore(exception));
@@ -207,7 +202,7 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
     let outcome = match entry {
         Entry::Task(task) => {
-            step::run(this, &task).or_else(|raised| step_failed(this, &task, raised))
+            step::run(this, task).or_else(|failed| step_failed(this, failed))
         }
         Entry::Handle(handle) => run_handle_and_keep(this, &handle),
     };

@@ -198,7 +198,7 @@ impl Any {
     }
 
     /// Resumes a coroutine (or a generator, or anything with `send`) with None.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send_none(&self) -> Res<Sent> {
         let mut out: Ptr = std::ptr::null_mut();
         // SAFETY: a live object; `out` receives a new reference unless the result is an error.

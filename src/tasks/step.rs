@@ -15,9 +15,38 @@ use crate::py::{
     Any, AsObject, Own, Raised, Res, Sent, context, names, raise, Builtin, track, value,
 };
 
-/// Runs one step of a Task from the ready queue.
+/// A step that failed outside its coroutine, for the loop to report.
+pub(crate) struct Failed {
+    pub(crate) task: Own<Task>,
+    pub(crate) raised: Raised,
+}
+
+/// Runs one step of a Task from the ready queue, whose reference goes on to whatever wakes the
+/// Task next.
 #[inline(always)]
-pub(crate) fn run(event_loop: &EventLoop, task: &Own<Task>) -> Res<()> {
+pub(crate) fn run(event_loop: &EventLoop, task: Own<Task>) -> Result<(), Failed> {
+    match resume(event_loop, &task) {
+        Ok(Stepped::Over) => Ok(()),
+        Ok(Stepped::Awaits(awaited)) => {
+            match park_quickly(event_loop, task, awaited) {
+                Ok(()) => Ok(()),
+                Err((task, awaited)) => park_slowly(event_loop, task, awaited),
+            }
+        }
+        Err(raised) => Err(Failed { task, raised }),
+    }
+}
+
+/// What a step left to do.
+enum Stepped {
+    /// Nothing: the Task is done.
+    Over,
+    /// Arranging to be woken by this.
+    Awaits(Own<Any>),
+}
+
+#[inline(always)]
+fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     // Held until the step is over: it may be all that keeps the awaited Future alive.
     let waiter = task.waiter.take();
     let exception = match &waiter {
@@ -50,7 +79,7 @@ pub(super) fn start_eagerly(task: &Task) -> Res<()> {
     let stepped = {
         let _current = current::Nested::enter(&event_loop, task)?;
         context::enter(&context)?;
-        let stepped = step(task, None);
+        let stepped = step_and_park(task, None);
         context::exit(&context);
         stepped
     };
@@ -87,10 +116,10 @@ fn step_as_callback(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
     let event_loop = task.as_future().event_loop()?;
     if let Some(ours) = event_loop.cast::<LoopState>() {
         let _current = current::Current::enter(ours, task)?;
-        return step(task, exception);
+        return step_and_park(task, exception);
     }
     asyncio().enter_task.call(&[&event_loop, task.as_any()])?;
-    let stepped = step(task, exception);
+    let stepped = step_and_park(task, exception);
     let left = match &stepped {
         Ok(()) => asyncio().leave_task.call(&[&event_loop, task.as_any()]),
         Err(Raised) => {
@@ -103,9 +132,17 @@ fn step_as_callback(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
     stepped.and_then(|()| left.map(|_| ()))
 }
 
+/// A whole step in a context that is entered already, for the ways in that are not the queue.
+fn step_and_park(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
+    match step(task, exception)? {
+        Stepped::Over => Ok(()),
+        Stepped::Awaits(awaited) => park(task, awaited),
+    }
+}
+
 /// Resumes the coroutine. The context is entered, the Task is current.
 #[inline(always)]
-fn step(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
+fn step(task: &Task, exception: Option<Own<Any>>) -> Res<Stepped> {
     if task.as_future().is_done() {
         return Err(already_done(task, exception));
     }
@@ -117,9 +154,9 @@ fn step(task: &Task, exception: Option<Own<Any>>) -> Res<()> {
         Some(exception) => coro.throw(&exception),
     };
     match sent {
-        Ok(Sent::Yielded(awaited)) => park(task, awaited),
-        Ok(Sent::Returned(result)) => finish(task, result),
-        Err(raised) => fail(task, fetch(raised)),
+        Ok(Sent::Yielded(awaited)) => Ok(Stepped::Awaits(awaited)),
+        Ok(Sent::Returned(result)) => finish(task, result).map(|()| Stepped::Over),
+        Err(raised) => fail(task, fetch(raised)).map(|()| Stepped::Over),
     }
 }
 
@@ -171,8 +208,70 @@ fn fail(task: &Task, exception: Own<Any>) -> Res<()> {
     Ok(())
 }
 
-/// The coroutine awaits something: find out what, and arrange to be woken.
+/// Parks on a pending Future of ours, or not at all (a bare yield): nearly every await ends so. The
+/// Task's reference moves from the queue into the Future, or back. Anything else is given back.
 #[inline(always)]
+fn park_quickly(
+    event_loop: &EventLoop,
+    task: Own<Task>,
+    awaited: Own<Any>,
+) -> Result<(), (Own<Task>, Own<Any>)> {
+    let Some(future) = as_native(&awaited) else {
+        if !awaited.is_none()
+            || !task.as_future().runs_on(event_loop)
+            || event_loop.must_check_schedule()
+        {
+            return Err((task, awaited));
+        }
+        track(&task);
+        event_loop.ready().push_task(task);
+        return Ok(());
+    };
+    let usual = future.blocking.get()
+        && !future.is_done()
+        && future.runs_on(event_loop)
+        && task.as_future().runs_on(event_loop)
+        && !task.must_cancel.get()
+        && !future.is(&*task);
+    if !usual {
+        return Err((task, awaited));
+    }
+    track(&task);
+    future.blocking.set(false);
+    task.waiter.set(future.own().into_any());
+    future.add_waiting_task(task);
+    Ok(())
+}
+
+#[inline(never)]
+fn park_slowly(
+    event_loop: &EventLoop,
+    task: Own<Task>,
+    awaited: Own<Any>,
+) -> Result<(), Failed> {
+    // What is awaited may be anybody's, and what it runs when it is asked is part of the step.
+    let park_in_context = || -> Res<()> {
+        let context = task.context_object()?;
+        let _current = current::Current::enter(event_loop, &task)?;
+        context::enter(&context)?;
+        let parked = park(&task, awaited);
+        context::exit(&context);
+        parked
+    };
+    if let Err(raised) = park_in_context() {
+        return Err(Failed { task, raised });
+    }
+    if task.refcount() == 1 {
+        // Nobody will ever wake it: it dies here, and what its coroutine runs while it is torn
+        // down has no current Task.
+        if let Err(raised) = current::withdraw(event_loop) {
+            return Err(Failed { task, raised });
+        }
+    }
+    Ok(())
+}
+
+/// The coroutine awaits something: find out what, and arrange to be woken.
 fn park(task: &Task, awaited: Own<Any>) -> Res<()> {
     track(task);
     if let Some(future) = as_native(&awaited) {
@@ -184,7 +283,6 @@ fn park(task: &Task, awaited: Own<Any>) -> Res<()> {
     park_on_foreign(task, &awaited)
 }
 
-#[inline(always)]
 fn park_on_native(task: &Task, future: &Future) -> Res<()> {
     if future.is(task) {
         return complain(task, &format!("Task cannot await on itself: {}", repr(task)));
