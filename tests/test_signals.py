@@ -223,8 +223,8 @@ def test_closing_at_the_interpreters_end_leaves_signals_alone(
 def test_the_handlers_of_a_loop_are_there_to_be_looked_at(loop: Any) -> None:
     loop.add_signal_handler(signal.SIGUSR1, print, 1)
     handle: Any = loop._signal_handlers[signal.SIGUSR1]
-    assert isinstance(handle, asyncio.Handle)
     assert (handle._callback, handle._args) == (print, (1,))
+    assert isinstance(handle, asyncio.Handle)
     handle.cancel()
     loop._handle_signal(signal.SIGUSR1)
     assert not loop._signal_handlers

@@ -192,6 +192,12 @@ impl EventLoop {
         self.published.get()
     }
 
+    /// Whether asyncio believes this Task to be current, and so holds a reference.
+    #[inline(always)]
+    pub(crate) fn has_published(&self, task: &Task) -> bool {
+        std::ptr::eq(self.published.get(), task)
+    }
+
     #[inline(always)]
     pub(super) fn set_published(&self, task: *const Task) {
         self.published.set(task);

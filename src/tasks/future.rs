@@ -424,6 +424,13 @@ impl Future {
         }
     }
 
+    /// Whether the result or exception may have more hanging on it, whose end may run code.
+    #[inline(always)]
+    pub(super) fn holds_container(&self) -> bool {
+        // SAFETY: a look at the type; nothing runs.
+        unsafe { self.value.peek() }.is_some_and(value::can_hold_cycle)
+    }
+
     /// The value without any of the above, for `_result` and `_exception`.
     pub(super) fn held(&self, wanted: Outcome) -> Option<Own<Any>> {
         (self.outcome.get() == wanted).then(|| self.value.get()).flatten()

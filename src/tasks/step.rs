@@ -26,7 +26,8 @@ pub(crate) struct Failed {
 #[inline(always)]
 pub(crate) fn run(event_loop: &EventLoop, task: Own<Task>) -> Result<(), Failed> {
     match resume(event_loop, &task) {
-        Ok(Stepped::Over) => Ok(()),
+        Ok(Stepped::Over) if !task.as_future().holds_container() => Ok(()),
+        Ok(Stepped::Over) => withdraw_if_last(event_loop, task),
         Ok(Stepped::Awaits(awaited)) => {
             match park_quickly(event_loop, task, awaited) {
                 Ok(()) => Ok(()),
@@ -47,7 +48,8 @@ enum Stepped {
 
 #[inline(always)]
 fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
-    // Held until the step is over: it may be all that keeps the awaited Future alive.
+    // Held until the step is over: it may be all that keeps the awaited Future alive. What dies
+    // with it then dies between steps, where nothing is current.
     let waiter = task.waiter.take();
     let exception = match &waiter {
         Some(waiter) => match as_native(waiter) {
@@ -63,6 +65,15 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     context::enter(context)?;
     let stepped = step(task, exception);
     context::exit(context);
+    if let Some(waiter) = &waiter
+        && waiter.refcount() == 1
+        && as_native(waiter).is_none_or(Future::holds_container)
+    {
+        let withdrawn = current::withdraw(event_loop);
+        if stepped.is_ok() {
+            withdrawn?;
+        }
+    }
     stepped
 }
 
@@ -261,12 +272,19 @@ fn park_slowly(
     if let Err(raised) = park_in_context() {
         return Err(Failed { task, raised });
     }
-    if task.refcount() == 1 {
-        // Nobody will ever wake it: it dies here, and what its coroutine runs while it is torn
-        // down has no current Task.
-        if let Err(raised) = current::withdraw(event_loop) {
-            return Err(Failed { task, raised });
-        }
+    // Parked where nobody will ever wake it, it dies here.
+    withdraw_if_last(event_loop, task)
+}
+
+/// Lets go of a Task that may die of it: what is torn down with it has no current Task. Being
+/// current for asyncio is a reference too, but none that should keep it alive.
+#[cold]
+fn withdraw_if_last(event_loop: &EventLoop, task: Own<Task>) -> Result<(), Failed> {
+    let as_current = isize::from(event_loop.has_published(&task));
+    if task.refcount() == 1 + as_current
+        && let Err(raised) = current::withdraw(event_loop)
+    {
+        return Err(Failed { task, raised });
     }
     Ok(())
 }
