@@ -68,7 +68,9 @@ pub(crate) fn load() -> Res<()> {
             tasks: import(c"asyncio", c"tasks")?,
             futures: import(c"asyncio", c"futures")?,
             handle_class: import(c"asyncio.events", c"Handle")?,
-            thread_safe_handle_class: import(c"asyncio.events", c"_ThreadSafeHandle").map_err(discard).ok(),
+            thread_safe_handle_class: import(c"asyncio.events", c"_ThreadSafeHandle")
+                .map_err(discard)
+                .ok(),
             timer_handle_class: import(c"asyncio.events", c"TimerHandle")?,
             future_repr: import(c"asyncio.base_futures", c"_future_repr")?,
             task_repr: import(c"asyncio.base_tasks", c"_task_repr")?,

@@ -35,7 +35,7 @@ impl Drop for Current<'_> {
 
 #[inline(always)]
 fn publish(event_loop: &EventLoop, task: &Task) -> Res<()> {
-    if event_loop.published() == task as *const Task {
+    if event_loop.has_published(task) {
         return Ok(());
     }
     tell(event_loop.as_any(), task.as_any())?;

@@ -9,15 +9,16 @@ use std::cell::{Cell, OnceCell, UnsafeCell};
 use reactor::Timers;
 
 use super::handle::{Handle, TimerHandle};
-use crate::py::class::is_same_method;
 use super::io::Io;
 use super::ready::ReadyQueue;
 use super::registry;
-use crate::py::{
-    Any, Args, AsObject, Builder, Class, Leading, Object, Own, Res, Signature, Slot, Stop, TypeCell,
-    Visitor, dict_set, error, names, runtime_error, thread_ident, type_error, unexpected, value,
-};
 use crate::engine::asyncio::asyncio;
+use crate::py::class::is_same_method;
+use crate::py::{
+    Any, Args, AsObject, Builder, Class, Leading, Object, Own, Res, Signature, Slot, Stop,
+    TypeCell, Visitor, dict_set, error, names, runtime_error, thread_ident, type_error, unexpected,
+    value,
+};
 use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
 use crate::tasks::task::{Options, Task, TaskState, spawn};
@@ -278,8 +279,7 @@ impl EventLoop {
 }
 
 fn init(this: &EventLoop, args: Args<'_>) -> Res<()> {
-    static NONE: Signature<0> =
-        Signature { method: "Loop", names: [], positional: 0, required: 0 };
+    static NONE: Signature<0> = Signature { method: "Loop", names: [], positional: 0, required: 0 };
     args.bind(&NONE)?;
     let inherited = value::type_of(this.as_any()).attr(&names::CALL_SOON)?;
     this.plain.set(is_same_method(&inherited, &*LOOP.object().attr(&names::CALL_SOON)?));
@@ -434,13 +434,7 @@ fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> R
     let none = value::none_ref();
     this.as_any().call_method(
         &names::CREATE_TASK_BY_FACTORY,
-        &[
-            factory,
-            coro.unwrap_or(none),
-            name.unwrap_or(none),
-            context.unwrap_or(none),
-            &keywords,
-        ],
+        &[factory, coro.unwrap_or(none), name.unwrap_or(none), context.unwrap_or(none), &keywords],
     )
 }
 
@@ -480,12 +474,8 @@ fn set_task_factory(this: &EventLoop, args: Args<'_>) -> Res<()> {
 }
 
 fn set_debug(this: &EventLoop, args: Args<'_>) -> Res<()> {
-    static ENABLED: Signature<1> = Signature {
-        method: "set_debug",
-        names: [&names::ENABLED],
-        positional: 1,
-        required: 1,
-    };
+    static ENABLED: Signature<1> =
+        Signature { method: "set_debug", names: [&names::ENABLED], positional: 1, required: 1 };
     let [enabled] = args.bind(&ENABLED)?;
     this.debug.set(enabled.map_or(Ok(false), value::is_true)?);
     Ok(())

@@ -95,11 +95,8 @@ struct Finished {
     waiting: AtomicUsize,
 }
 
-static FINISHED: Finished = Finished {
-    count: Mutex::new(0),
-    changed: Condvar::new(),
-    waiting: AtomicUsize::new(0),
-};
+static FINISHED: Finished =
+    Finished { count: Mutex::new(0), changed: Condvar::new(), waiting: AtomicUsize::new(0) };
 
 impl Finished {
     /// Waits, without the GIL, for the next announcement. The count is read while the GIL is still
@@ -291,8 +288,7 @@ impl Handle {
     ) -> Res<Own<Handle>> {
         let args = [future.as_any()];
         let args = Packed::Inline(&args);
-        let handle =
-            create(|| HandleState::new(event_loop, callback, args, context, Kind::Plain))?;
+        let handle = create(|| HandleState::new(event_loop, callback, args, context, Kind::Plain))?;
         if event_loop.debug() {
             handle.remember_source()?;
         }
@@ -348,8 +344,9 @@ impl Handle {
     }
 
     /// Callback and arguments, for a report.
-    pub(crate) fn shown(&self) -> Res<(Option<Own<Any>>, Option<Own<Any>>)> {
-        Ok((self.callback.get(), self.args_tuple()?))
+    pub(crate) fn shown(&self) -> Res<[Own<Any>; 2]> {
+        let none = value::none;
+        Ok([self.callback.get().unwrap_or_else(none), self.args_tuple()?.unwrap_or_else(none)])
     }
 
     /// Drops what the Handle holds after it was reported.
@@ -543,14 +540,10 @@ fn compare(this: &TimerHandle, other: &Any, operation: std::ffi::c_int) -> Res<O
             return Ok(false);
         }
         let none = || value::none();
-        let callbacks = (
-            left.callback.get().unwrap_or_else(none),
-            right.callback.get().unwrap_or_else(none),
-        );
-        let args = (
-            left.args_tuple()?.unwrap_or_else(none),
-            right.args_tuple()?.unwrap_or_else(none),
-        );
+        let callbacks =
+            (left.callback.get().unwrap_or_else(none), right.callback.get().unwrap_or_else(none));
+        let args =
+            (left.args_tuple()?.unwrap_or_else(none), right.args_tuple()?.unwrap_or_else(none));
         Ok(callbacks.0.equals(&callbacks.1)? && args.0.equals(&args.1)?)
     };
     Ok(Some(match operation {
@@ -571,44 +564,42 @@ fn hash(this: &TimerHandle) -> isize {
 /// Makes the types.
 pub(super) fn build() -> Res<[&'static Any; 2]> {
     const WEAKREFS: usize = std::mem::offset_of!(HandleState, weakrefs);
-    let handle = Builder::<HandleState>::new(
-        c"What call_soon returns; answers as asyncio.Handle.",
-    )
-    .not_constructible()
-    .subclassable()
-    .weakrefs(WEAKREFS)
-    .repr(repr)
-    .noargs(c"cancel", c"cancel($self, /)\n--\n\nDo not run the callback.", |this: &Handle| {
-        this.cancel()
-    })
-    .noargs(
-        c"cancelled",
-        c"cancelled($self, /)\n--\n\nWhether cancel() was called.",
-        |this: &Handle| this.cancelled(),
-    )
-    .noargs(
-        c"get_context",
-        c"get_context($self, /)\n--\n\nThe context in which the callback runs.",
-        |this: &Handle| this.context.get(),
-    )
-    .noargs(c"_run", c"_run($self, /)\n--\n\nRun the callback now.", |this: &Handle| {
-        match this.living_loop() {
+    let handle = Builder::<HandleState>::new(c"What call_soon returns; answers as asyncio.Handle.")
+        .not_constructible()
+        .subclassable()
+        .weakrefs(WEAKREFS)
+        .repr(repr)
+        .noargs(c"cancel", c"cancel($self, /)\n--\n\nDo not run the callback.", |this: &Handle| {
+            this.cancel()
+        })
+        .noargs(
+            c"cancelled",
+            c"cancelled($self, /)\n--\n\nWhether cancel() was called.",
+            |this: &Handle| this.cancelled(),
+        )
+        .noargs(
+            c"get_context",
+            c"get_context($self, /)\n--\n\nThe context in which the callback runs.",
+            |this: &Handle| this.context.get(),
+        )
+        .noargs(c"_run", c"_run($self, /)\n--\n\nRun the callback now.", |this: &Handle| match this
+            .living_loop()
+        {
             Some(event_loop) => super::turn::run_handle(&event_loop, this),
             None => Ok::<(), Raised>(()),
-        }
-    })
-    .noargs(c"_repr_info", c"_repr_info($self, /)\n--\n\n", repr_info)
-    .getter(c"__class__", class)
-    .getter(c"_callback", |this: &Handle| this.callback.get())
-    .getter(c"_args", |this: &Handle| this.args_tuple())
-    .getter(c"_context", |this: &Handle| this.context.get())
-    .getter(c"_cancelled", |this: &Handle| this.cancelled.get())
-    .getter(c"_loop", |this: &Handle| this.living_loop())
-    .getter(c"_repr", |this: &Handle| this.debug.get().and_then(|debug| debug.repr.get()))
-    .getter(c"_source_traceback", |this: &Handle| {
-        this.debug.get().and_then(|debug| debug.source_traceback.get())
-    })
-    .build()?;
+        })
+        .noargs(c"_repr_info", c"_repr_info($self, /)\n--\n\n", repr_info)
+        .getter(c"__class__", class)
+        .getter(c"_callback", |this: &Handle| this.callback.get())
+        .getter(c"_args", |this: &Handle| this.args_tuple())
+        .getter(c"_context", |this: &Handle| this.context.get())
+        .getter(c"_cancelled", |this: &Handle| this.cancelled.get())
+        .getter(c"_loop", |this: &Handle| this.living_loop())
+        .getter(c"_repr", |this: &Handle| this.debug.get().and_then(|debug| debug.repr.get()))
+        .getter(c"_source_traceback", |this: &Handle| {
+            this.debug.get().and_then(|debug| debug.source_traceback.get())
+        })
+        .build()?;
     let timer = Builder::<TimerState>::new(
         c"What call_later and call_at return; answers as asyncio.TimerHandle.",
     )

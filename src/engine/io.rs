@@ -155,9 +155,7 @@ impl Io {
         self.leave_parent()?;
         let (old, interest) = self.watches().replace(fd, side, handle);
         let changed = match self.reactor() {
-            Some(reactor) if reactor.interest(fd) != interest => {
-                reactor.change_soon(fd, interest)
-            }
+            Some(reactor) if reactor.interest(fd) != interest => reactor.change_soon(fd, interest),
             _ => Ok(()),
         };
         if let Err(failure) = changed {
@@ -188,7 +186,11 @@ impl Io {
 
     /// Waits, and puts what is ready into the queue. `None` waits for ever; zero only looks, and
     /// keeps the GIL. Returns how many descriptors were ready.
-    pub(super) fn wait(&self, event_loop: &EventLoop, timeout: Option<Duration>) -> io::Result<usize> {
+    pub(super) fn wait(
+        &self,
+        event_loop: &EventLoop,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
         self.leave_parent()?;
         if self.reactor().is_some_and(|reactor| reactor.is_unsettled()) {
             self.settle(event_loop);
@@ -307,10 +309,8 @@ fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> R
     let fd = descriptor(fd)?;
     let handle = Handle::make(this, callback, rest, None)?;
     handle.keep();
-    let old = this
-        .io()?
-        .change(fd, side, Some(handle))
-        .map_err(|failure| error::os_error(&failure))?;
+    let old =
+        this.io()?.change(fd, side, Some(handle)).map_err(|failure| error::os_error(&failure))?;
     old.map_or(Ok(()), |old| old.cancel())
 }
 

@@ -9,19 +9,15 @@ mod ready;
 mod registry;
 mod turn;
 
-use crate::py::module::Module;
 use crate::py::class::adopt_methods;
+use crate::py::module::Module;
 use crate::py::{Args, AsObject, Class, Res, Signature, names, value};
 
 static CURRENT_TASK: Signature<1> =
     Signature { method: "current_task", names: [&names::LOOP], positional: 1, required: 0 };
 
-static ADOPT_METHODS: Signature<1> = Signature {
-    method: "adopt_methods",
-    names: [&names::LOOP_CLASS],
-    positional: 1,
-    required: 1,
-};
+static ADOPT_METHODS: Signature<1> =
+    Signature { method: "adopt_methods", names: [&names::LOOP_CLASS], positional: 1, required: 1 };
 
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {

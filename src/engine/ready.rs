@@ -89,11 +89,10 @@ impl ReadyQueue {
     pub(crate) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {
         for &word in self.words().iter() {
             // Looked at, not taken: the copy is forgotten instead of dropped.
-            match std::mem::ManuallyDrop::new(Entry::from_word(word)) {
-                entry => match &*entry {
-                    Entry::Task(task) => visitor.object(&**task)?,
-                    Entry::Handle(handle) => handle.visit(visitor)?,
-                },
+            let entry = std::mem::ManuallyDrop::new(Entry::from_word(word));
+            match &*entry {
+                Entry::Task(task) => visitor.object(&**task)?,
+                Entry::Handle(handle) => handle.visit(visitor)?,
             }
         }
         Ok(())

@@ -28,7 +28,10 @@ pub(super) fn remove(event_loop: &EventLoop) {
 /// The loop behind an address, if one lives there.
 pub(super) fn find(address: *const EventLoop) -> Option<Own<EventLoop>> {
     // SAFETY: a loop removes itself before it dies.
-    loops().iter().find(|&&known| std::ptr::eq(known, address)).map(|&known| unsafe { (*known).own() })
+    loops()
+        .iter()
+        .find(|&&known| std::ptr::eq(known, address))
+        .map(|&known| unsafe { (*known).own() })
 }
 
 /// All of them.

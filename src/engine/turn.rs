@@ -163,15 +163,9 @@ fn callback_failed(this: &EventLoop, handle: &Handle, call: Call, raised: Raised
 }
 
 fn report(this: &EventLoop, handle: &Handle, exception: &Any) -> Res<()> {
-    let none = value::none();
-    let (callback, args) = handle.shown()?;
-    let callback = callback.unwrap_or_else(|| none.clone());
-    let args = args.unwrap_or_else(|| none.clone());
+    let [callback, args] = handle.shown()?;
     this.as_any()
-        .call_method(
-            &names::CALLBACK_FAILED,
-            &[&callback, &args, handle.as_any(), exception],
-        )
+        .call_method(&names::CALLBACK_FAILED, &[&callback, &args, handle.as_any(), exception])
         .map(|_| ())
 }
 
@@ -201,9 +195,7 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     };
     this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
     let outcome = match entry {
-        Entry::Task(task) => {
-            step::run(this, task).or_else(|failed| step_failed(this, failed))
-        }
+        Entry::Task(task) => step::run(this, task).or_else(|failed| step_failed(this, failed)),
         Entry::Handle(handle) => run_handle_and_keep(this, &handle),
     };
     let mut cleared = Ok(());

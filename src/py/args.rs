@@ -94,7 +94,8 @@ impl<'a> Args<'a> {
                 let (mut place, mut name, mut value) =
                     (0, std::ptr::null_mut(), std::ptr::null_mut());
                 // SAFETY: the dict is the call's own, nobody changes it while we walk.
-                while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut name, &mut value) } != 0
+                while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut name, &mut value) }
+                    != 0
                 {
                     // SAFETY: borrowed from the dict, which lives for 'a.
                     unsafe { f(Any::from_ptr(name), Any::from_ptr(value))? }
@@ -175,10 +176,7 @@ impl<'a> Args<'a> {
     }
 
     #[inline(never)]
-    fn bind_keywords<const N: usize>(
-        &self,
-        signature: &Signature<N>,
-    ) -> Res<[Option<&'a Any>; N]> {
+    fn bind_keywords<const N: usize>(&self, signature: &Signature<N>) -> Res<[Option<&'a Any>; N]> {
         self.bind_extra(signature, |name, _| Err(unexpected(signature.method, name)))
     }
 

@@ -55,7 +55,7 @@ mod fatal {
         result
     }
 }
-use fatal::{PyIter_Send, SendFunction, PyObject_Vectorcall, PyObject_VectorcallMethod, survive};
+use fatal::{PyIter_Send, PyObject_Vectorcall, PyObject_VectorcallMethod, SendFunction, survive};
 
 /// What a coroutine did when it was resumed.
 pub(crate) enum Sent {
@@ -115,7 +115,7 @@ impl Any {
                 PyObject_Vectorcall(
                     self.as_ptr(),
                     frame.as_ptr().add(1),
-                    count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET as usize,
+                    count | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
                     std::ptr::null_mut(),
                 )
             }))
@@ -181,7 +181,8 @@ impl Any {
 
     pub(crate) fn set_attr(&self, name: &'static Name, value: &Any) -> Res<()> {
         // SAFETY: live object, name and value.
-        if unsafe { ffi::PyObject_SetAttr(self.as_ptr(), name.get().as_ptr(), value.as_ptr()) } == 0 {
+        if unsafe { ffi::PyObject_SetAttr(self.as_ptr(), name.get().as_ptr(), value.as_ptr()) } == 0
+        {
             Ok(())
         } else {
             Err(Raised)

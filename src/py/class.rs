@@ -1,22 +1,20 @@
 //! Native types, from a Rust description.
 //!
 //! A type is described by its state's `Class` and a `Builder` that lists methods, attributes and
-//! slots as plain safe functions over `&Object<State>`. The C entry points are instantiated here,
-//! one per function, by the type of the function itself (which has no size, so it can be called
-//! without being stored). Each of them turns a panic into a Python exception.
+//! slots as plain safe functions over `&Object<State>`; the C entry points are made in `entry`.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3_ffi as ffi;
 
 use super::args::Args;
+use super::entry::{self, Return};
 use super::error::{Builtin, Raised, Res, checked, raise, restore};
 use super::memory;
-use super::object::{Any, AsObject, Layout, Managed, Object, Own, Ptr, Stop, Visitor};
+use super::object::{Any, AsObject, Managed, Object, Own, Stop, Visitor};
 use super::value;
 
 /// Where a type lives once it is made.
@@ -83,293 +81,6 @@ pub(crate) trait Class: Sized + 'static {
     fn finalize(_object: &Object<Self>) {}
 }
 
-/// What a native function may return.
-pub(crate) trait Return {
-    fn into_res(self) -> Res;
-}
-impl<T: Layout> Return for Own<T> {
-    fn into_res(self) -> Res {
-        Ok(self.into_any())
-    }
-}
-impl Return for () {
-    fn into_res(self) -> Res {
-        Ok(value::none())
-    }
-}
-impl Return for bool {
-    fn into_res(self) -> Res {
-        Ok(value::boolean(self))
-    }
-}
-impl Return for f64 {
-    fn into_res(self) -> Res {
-        value::float(self)
-    }
-}
-impl Return for i64 {
-    fn into_res(self) -> Res {
-        value::int(self)
-    }
-}
-impl Return for String {
-    fn into_res(self) -> Res {
-        value::string(&self)
-    }
-}
-impl<R: Return> Return for Option<R> {
-    fn into_res(self) -> Res {
-        self.map_or_else(|| Ok(value::none()), R::into_res)
-    }
-}
-impl<R: Return> Return for Res<R> {
-    #[inline(always)]
-    fn into_res(self) -> Res {
-        self.and_then(R::into_res)
-    }
-}
-
-/// Calls `f` and gives its result to the C API; a panic becomes a SystemError.
-#[inline(always)]
-fn guard<R: Return>(f: impl FnOnce() -> R) -> Ptr {
-    match catch_unwind(AssertUnwindSafe(|| f().into_res())) {
-        Ok(Ok(object)) => object.into_ptr(),
-        Ok(Err(Raised)) => std::ptr::null_mut(),
-        Err(panic) => {
-            raise_panic(panic);
-            std::ptr::null_mut()
-        }
-    }
-}
-
-#[cold]
-fn raise_panic(panic: Box<dyn std::any::Any + Send>) {
-    let what = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    raise(
-        Builtin::SystemError.get(),
-        &format!("aioxide met a bug of its own, please report it: {what}"),
-    );
-}
-
-/// A function that has no captures can be called by its type alone.
-#[inline(always)]
-fn conjure<F: Copy>() -> F {
-    const { assert!(size_of::<F>() == 0, "native functions cannot capture") };
-    // SAFETY: a type without size has one value, and no bytes that could be wrong.
-    unsafe { std::mem::MaybeUninit::<F>::uninit().assume_init() }
-}
-
-/// # Safety
-/// `ptr` is an instance of `S`'s type or of a subclass, alive for the call.
-#[inline(always)]
-unsafe fn borrow<'a, S>(ptr: Ptr) -> &'a Object<S> {
-    // SAFETY: the caller's promise.
-    unsafe { &*ptr.cast::<Object<S>>() }
-}
-
-unsafe extern "C" fn noargs<S, R: Return, F: Fn(&Object<S>) -> R + Copy>(
-    this: Ptr,
-    _: Ptr,
-) -> Ptr {
-    // SAFETY: method descriptors check the type of self.
-    guard(|| conjure::<F>()(unsafe { borrow::<S>(this) }))
-}
-
-unsafe extern "C" fn one<S, R: Return, F: Fn(&Object<S>, &Any) -> R + Copy>(
-    this: Ptr,
-    arg: Ptr,
-) -> Ptr {
-    // SAFETY: method descriptors check the type of self; the argument is borrowed for the call.
-    guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Any::from_ptr(arg)) })
-}
-
-unsafe extern "C" fn fast<S, R: Return, F: Fn(&Object<S>, Args<'_>) -> R + Copy>(
-    this: Ptr,
-    args: *const Ptr,
-    count: isize,
-    names: Ptr,
-) -> Ptr {
-    // SAFETY: as above, for the convention METH_FASTCALL | METH_KEYWORDS.
-    guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Args::fast(args, count, names)) })
-}
-
-unsafe extern "C" fn get<S, R: Return, F: Fn(&Object<S>) -> R + Copy>(
-    this: Ptr,
-    _: *mut c_void,
-) -> Ptr {
-    // SAFETY: getset descriptors check the type of self.
-    guard(|| conjure::<F>()(unsafe { borrow::<S>(this) }))
-}
-
-unsafe extern "C" fn set<S, F: Fn(&Object<S>, &Any) -> Res<()> + Copy>(
-    this: Ptr,
-    value: Ptr,
-    _: *mut c_void,
-) -> c_int {
-    if value.is_null() {
-        raise(Builtin::AttributeError.get(), "cannot delete attribute");
-        return -1;
-    }
-    // SAFETY: getset descriptors check the type of self.
-    let done = guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Any::from_ptr(value)) });
-    finish(done)
-}
-
-fn finish(done: Ptr) -> c_int {
-    // SAFETY: a new reference or null, from `guard`.
-    match unsafe { checked(done) } {
-        Ok(_) => 0,
-        Err(Raised) => -1,
-    }
-}
-
-unsafe extern "C" fn unary<S, R: Return, F: Fn(&Object<S>) -> R + Copy>(this: Ptr) -> Ptr {
-    // SAFETY: slots are called with an instance of the type.
-    guard(|| conjure::<F>()(unsafe { borrow::<S>(this) }))
-}
-
-/// `tp_iternext`: `Ok(None)` is the end without a value, which needs no exception.
-unsafe extern "C" fn next<S, F: Fn(&Object<S>) -> Res<Option<Own<Any>>> + Copy>(this: Ptr) -> Ptr {
-    // SAFETY: slots are called with an instance of the type.
-    match catch_unwind(AssertUnwindSafe(|| conjure::<F>()(unsafe { borrow::<S>(this) }))) {
-        Ok(Ok(Some(object))) => object.into_ptr(),
-        Ok(_) => std::ptr::null_mut(),
-        Err(panic) => {
-            raise_panic(panic);
-            std::ptr::null_mut()
-        }
-    }
-}
-
-unsafe extern "C" fn send<S, F: Fn(&Object<S>) -> Res<super::Sent> + Copy>(
-    this: Ptr,
-    _: Ptr,
-    out: *mut Ptr,
-) -> ffi::PySendResult {
-    // SAFETY: slots are called with an instance of the type; `out` is the caller's.
-    unsafe {
-        match catch_unwind(AssertUnwindSafe(|| conjure::<F>()(borrow::<S>(this)))) {
-            Ok(Ok(super::Sent::Yielded(object))) => {
-                *out = object.into_ptr();
-                ffi::PySendResult::PYGEN_NEXT
-            }
-            Ok(Ok(super::Sent::Returned(object))) => {
-                *out = object.into_ptr();
-                ffi::PySendResult::PYGEN_RETURN
-            }
-            failed => {
-                if let Err(panic) = failed {
-                    raise_panic(panic);
-                }
-                *out = std::ptr::null_mut();
-                ffi::PySendResult::PYGEN_ERROR
-            }
-        }
-    }
-}
-
-unsafe extern "C" fn new<S: Class, F: Fn() -> S + Copy>(
-    kind: *mut ffi::PyTypeObject,
-    _: Ptr,
-    _: Ptr,
-) -> Ptr {
-    // SAFETY: tp_new is inherited, so `kind` is our type or a subclass.
-    guard(|| unsafe { memory::create_subclass::<S>(kind, conjure::<F>()()) })
-}
-
-unsafe extern "C" fn init<S, F: Fn(&Object<S>, Args<'_>) -> Res<()> + Copy>(
-    this: Ptr,
-    args: Ptr,
-    keywords: Ptr,
-) -> c_int {
-    // SAFETY: slots are called with an instance of the type; args is a tuple, keywords a dict.
-    finish(guard(|| unsafe { conjure::<F>()(borrow::<S>(this), Args::slot(args, keywords)) }))
-}
-
-unsafe extern "C" fn compare<S, F>(this: Ptr, other: Ptr, operation: c_int) -> Ptr
-where
-    F: Fn(&Object<S>, &Any, c_int) -> Res<Option<bool>> + Copy,
-{
-    guard(|| {
-        // SAFETY: slots are called with an instance of the type, and a live object.
-        let answer =
-            unsafe { conjure::<F>()(borrow::<S>(this), Any::from_ptr(other), operation) };
-        answer.map(|answer| match answer {
-            Some(truth) => value::boolean(truth),
-            // SAFETY: NotImplemented lives for ever.
-            None => unsafe { Any::from_ptr(ffi::Py_NotImplemented()) }.own(),
-        })
-    })
-}
-
-unsafe extern "C" fn hash<S, F: Fn(&Object<S>) -> isize + Copy>(this: Ptr) -> ffi::Py_hash_t {
-    // SAFETY: slots are called with an instance of the type.
-    let hash = conjure::<F>()(unsafe { borrow::<S>(this) });
-    if hash == -1 { -2 } else { hash }
-}
-
-unsafe extern "C" fn traverse<S: Class>(
-    this: Ptr,
-    visit: ffi::visitproc,
-    arg: *mut c_void,
-) -> c_int {
-    let visitor = Visitor { visit, arg };
-    // SAFETY: the collector calls with a live instance. Instances of heap types own their type.
-    unsafe {
-        if let Err(Stop(code)) = visitor.raw(ffi::Py_TYPE(this).cast()) {
-            return code;
-        }
-        match S::traverse(borrow::<S>(this), &visitor) {
-            Ok(()) => 0,
-            Err(Stop(code)) => code,
-        }
-    }
-}
-
-unsafe extern "C" fn clear<S: Class>(this: Ptr) -> c_int {
-    // SAFETY: the collector calls with a live instance.
-    S::clear(unsafe { borrow::<S>(this) });
-    0
-}
-
-unsafe extern "C" fn finalize<S: Class>(this: Ptr) {
-    // SAFETY: called with a live instance; whatever exception is pending stays pending.
-    super::error::preserving(|| {
-        finish(guard(|| {
-            // SAFETY: as above.
-            let object = unsafe { borrow::<S>(this) };
-            object.mark_finalized();
-            S::finalize(object);
-        }));
-    });
-}
-
-/// Setting an attribute can close a cycle through the instance dict, so it tracks first.
-unsafe extern "C" fn tracking_setattr<S: Class>(this: Ptr, name: Ptr, value: Ptr) -> c_int {
-    // SAFETY: called with a live instance.
-    unsafe {
-        memory::track(borrow::<S>(this));
-        ffi::PyObject_GenericSetAttr(this, name, value)
-    }
-}
-
-unsafe extern "C" fn tracking_dict<S: Class>(this: Ptr, _: *mut c_void) -> Ptr {
-    // SAFETY: called with a live instance that has a dict.
-    unsafe {
-        memory::track(borrow::<S>(this));
-        ffi::PyObject_GenericGetDict(this, std::ptr::null_mut())
-    }
-}
-
-unsafe extern "C" fn generic_alias(class: Ptr, item: Ptr) -> Ptr {
-    // SAFETY: a class method with one argument.
-    unsafe { ffi::Py_GenericAlias(class, item) }
-}
-
 /// Collects a type's description, then makes the type.
 pub(crate) struct Builder<S: Class> {
     doc: &'static CStr,
@@ -377,7 +88,7 @@ pub(crate) struct Builder<S: Class> {
     attributes: Vec<ffi::PyGetSetDef>,
     members: Vec<ffi::PyMemberDef>,
     slots: Vec<ffi::PyType_Slot>,
-    flags: u64,
+    flags: std::ffi::c_ulong,
     base: Option<&'static Any>,
     hidden: Vec<&'static CStr>,
     state: PhantomData<S>,
@@ -393,19 +104,19 @@ impl<S: Class> Builder<S> {
             attributes: Vec::new(),
             members: Vec::new(),
             slots: Vec::new(),
-            flags: ffi::Py_TPFLAGS_DEFAULT as u64,
+            flags: ffi::Py_TPFLAGS_DEFAULT,
             base: None,
             hidden: Vec::new(),
             state: PhantomData,
         };
         builder.slot(ffi::Py_tp_dealloc, memory::dealloc::<S> as *mut c_void);
         if S::GC {
-            builder.flags |= ffi::Py_TPFLAGS_HAVE_GC as u64;
-            builder.slot(ffi::Py_tp_traverse, traverse::<S> as *mut c_void);
-            builder.slot(ffi::Py_tp_clear, clear::<S> as *mut c_void);
+            builder.flags |= ffi::Py_TPFLAGS_HAVE_GC;
+            builder.slot(ffi::Py_tp_traverse, entry::traverse::<S> as *mut c_void);
+            builder.slot(ffi::Py_tp_clear, entry::clear::<S> as *mut c_void);
         }
         if S::FINALIZES {
-            builder.slot(ffi::Py_tp_finalize, finalize::<S> as *mut c_void);
+            builder.slot(ffi::Py_tp_finalize, entry::finalize::<S> as *mut c_void);
         }
         builder
     }
@@ -435,7 +146,7 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>) -> R + Copy,
     {
-        let entry = ffi::PyMethodDefPointer { PyCFunction: noargs::<S, R, F> };
+        let entry = ffi::PyMethodDefPointer { PyCFunction: entry::noargs::<S, R, F> };
         self.method(name, doc, ffi::METH_NOARGS, entry)
     }
 
@@ -444,7 +155,7 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>) -> R + Copy,
     {
-        let entry = ffi::PyMethodDefPointer { PyCFunction: noargs::<S, R, F> };
+        let entry = ffi::PyMethodDefPointer { PyCFunction: entry::noargs::<S, R, F> };
         self.method(name, doc, ffi::METH_NOARGS | ffi::METH_COEXIST, entry)
     }
 
@@ -453,7 +164,7 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>, &Any) -> R + Copy,
     {
-        let entry = ffi::PyMethodDefPointer { PyCFunction: one::<S, R, F> };
+        let entry = ffi::PyMethodDefPointer { PyCFunction: entry::one::<S, R, F> };
         self.method(name, doc, ffi::METH_O, entry)
     }
 
@@ -462,13 +173,13 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>, Args<'_>) -> R + Copy,
     {
-        let entry = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: fast::<S, R, F> };
+        let entry = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry::fast::<S, R, F> };
         self.method(name, doc, ffi::METH_FASTCALL | ffi::METH_KEYWORDS, entry)
     }
 
     /// `Class[item]`, as typing wants it.
     pub(crate) fn generic(self) -> Self {
-        let entry = ffi::PyMethodDefPointer { PyCFunction: generic_alias };
+        let entry = ffi::PyMethodDefPointer { PyCFunction: entry::generic_alias };
         let doc = c"See PEP 585";
         self.method(c"__class_getitem__", doc, ffi::METH_O | ffi::METH_CLASS, entry)
     }
@@ -480,7 +191,7 @@ impl<S: Class> Builder<S> {
     {
         self.attributes.push(ffi::PyGetSetDef {
             name: name.as_ptr(),
-            get: Some(get::<S, R, F>),
+            get: Some(entry::get::<S, R, F>),
             set: None,
             doc: std::ptr::null(),
             closure: std::ptr::null_mut(),
@@ -496,8 +207,8 @@ impl<S: Class> Builder<S> {
     {
         self.attributes.push(ffi::PyGetSetDef {
             name: name.as_ptr(),
-            get: Some(get::<S, R, F>),
-            set: Some(set::<S, G>),
+            get: Some(entry::get::<S, R, F>),
+            set: Some(entry::set::<S, G>),
             doc: std::ptr::null(),
             closure: std::ptr::null_mut(),
         });
@@ -525,24 +236,24 @@ impl<S: Class> Builder<S> {
         self.offset_member(c"__dictoffset__", field);
         self.attributes.push(ffi::PyGetSetDef {
             name: c"__dict__".as_ptr(),
-            get: Some(tracking_dict::<S>),
+            get: Some(entry::tracking_dict::<S>),
             set: Some(ffi::PyObject_GenericSetDict),
             doc: std::ptr::null(),
             closure: std::ptr::null_mut(),
         });
-        self.slot(ffi::Py_tp_setattro, tracking_setattr::<S> as *mut c_void);
+        self.slot(ffi::Py_tp_setattro, entry::tracking_setattr::<S> as *mut c_void);
         self
     }
 
     /// Python classes may inherit.
     pub(crate) fn subclassable(mut self) -> Self {
-        self.flags |= ffi::Py_TPFLAGS_BASETYPE as u64;
+        self.flags |= ffi::Py_TPFLAGS_BASETYPE;
         self
     }
 
     /// Instances come from native code only.
     pub(crate) fn not_constructible(mut self) -> Self {
-        self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION as u64;
+        self.flags |= ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION;
         self
     }
 
@@ -553,7 +264,7 @@ impl<S: Class> Builder<S> {
 
     /// `tp_new`: makes a blank state, whatever the arguments.
     pub(crate) fn blank<F: Fn() -> S + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_tp_new, new::<S, F> as *mut c_void);
+        self.slot(ffi::Py_tp_new, entry::new::<S, F> as *mut c_void);
         self
     }
 
@@ -561,22 +272,22 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>, Args<'_>) -> Res<()> + Copy,
     {
-        self.slot(ffi::Py_tp_init, init::<S, F> as *mut c_void);
+        self.slot(ffi::Py_tp_init, entry::init::<S, F> as *mut c_void);
         self
     }
 
     pub(crate) fn repr<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_tp_repr, unary::<S, R, F> as *mut c_void);
+        self.slot(ffi::Py_tp_repr, entry::unary::<S, R, F> as *mut c_void);
         self
     }
 
     pub(crate) fn iter<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_tp_iter, unary::<S, R, F> as *mut c_void);
+        self.slot(ffi::Py_tp_iter, entry::unary::<S, R, F> as *mut c_void);
         self
     }
 
     pub(crate) fn awaits<R: Return, F: Fn(&Object<S>) -> R + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_am_await, unary::<S, R, F> as *mut c_void);
+        self.slot(ffi::Py_am_await, entry::unary::<S, R, F> as *mut c_void);
         self
     }
 
@@ -584,12 +295,12 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>) -> Res<Option<Own<Any>>> + Copy,
     {
-        self.slot(ffi::Py_tp_iternext, next::<S, F> as *mut c_void);
+        self.slot(ffi::Py_tp_iternext, entry::next::<S, F> as *mut c_void);
         self
     }
 
     pub(crate) fn sends<F: Fn(&Object<S>) -> Res<super::Sent> + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_am_send, send::<S, F> as *mut c_void);
+        self.slot(ffi::Py_am_send, entry::send::<S, F> as *mut c_void);
         self
     }
 
@@ -597,12 +308,12 @@ impl<S: Class> Builder<S> {
     where
         F: Fn(&Object<S>, &Any, c_int) -> Res<Option<bool>> + Copy,
     {
-        self.slot(ffi::Py_tp_richcompare, compare::<S, F> as *mut c_void);
+        self.slot(ffi::Py_tp_richcompare, entry::compare::<S, F> as *mut c_void);
         self
     }
 
     pub(crate) fn hash<F: Fn(&Object<S>) -> isize + Copy>(mut self, _: F) -> Self {
-        self.slot(ffi::Py_tp_hash, hash::<S, F> as *mut c_void);
+        self.slot(ffi::Py_tp_hash, entry::hash::<S, F> as *mut c_void);
         self
     }
 
@@ -678,7 +389,7 @@ where
     let table = definition.table.get_or_init(|| {
         Table(Box::leak(Box::new(ffi::PyMethodDef {
             ml_name: definition.name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer { PyCFunction: one::<S, R, F> },
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: entry::one::<S, R, F> },
             ml_flags: ffi::METH_O,
             ml_doc: std::ptr::null(),
         })))
@@ -705,7 +416,8 @@ pub(crate) fn adopt_methods(class: &Any, base: &Any) -> Res<()> {
     unsafe {
         let (class_type, base_type) =
             (class.as_ptr().cast::<ffi::PyTypeObject>(), base.as_ptr().cast::<ffi::PyTypeObject>());
-        if ffi::PyType_Check(class.as_ptr()) == 0 || ffi::PyType_IsSubtype(class_type, base_type) == 0
+        if ffi::PyType_Check(class.as_ptr()) == 0
+            || ffi::PyType_IsSubtype(class_type, base_type) == 0
         {
             return Err(raise(Builtin::TypeError.get(), "only a subclass can adopt methods"));
         }
@@ -755,7 +467,7 @@ where
 {
     let entry = ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: fast::<S, R, F> },
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: entry::fast::<S, R, F> },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: doc.as_ptr(),
     };

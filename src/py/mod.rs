@@ -13,6 +13,7 @@ compile_error!("aioxide needs a Python with the GIL; free-threaded builds are no
 mod args;
 mod call;
 pub(crate) mod class;
+mod entry;
 pub(crate) mod error;
 mod global;
 mod memory;

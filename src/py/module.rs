@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use pyo3_ffi as ffi;
 
 use super::args::Args;
-use super::class::Return;
+use super::entry::Return;
 use super::error::{Builtin, Raised, Res, raise};
 use super::object::{Any, AsObject, Object, Ptr};
 
@@ -18,7 +18,8 @@ impl Module<'_> {
     /// `module.name = value`.
     pub(crate) fn add(&self, name: &CStr, value: &Any) -> Res<()> {
         // SAFETY: a live module and a live object.
-        if unsafe { ffi::PyModule_AddObjectRef(self.0.as_ptr(), name.as_ptr(), value.as_ptr()) } == 0
+        if unsafe { ffi::PyModule_AddObjectRef(self.0.as_ptr(), name.as_ptr(), value.as_ptr()) }
+            == 0
         {
             Ok(())
         } else {

@@ -139,7 +139,11 @@ pub(crate) fn list() -> Res {
 
 pub(crate) fn append(list: &Any, item: &Any) -> Res<()> {
     // SAFETY: `list` is a list of ours, `item` is live.
-    if unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) } == 0 { Ok(()) } else { Err(Raised) }
+    if unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) } == 0 {
+        Ok(())
+    } else {
+        Err(Raised)
+    }
 }
 
 /// A set of these objects.
@@ -163,7 +167,11 @@ pub(crate) fn set_add(set: &Any, item: &Any) -> Res<()> {
 
 pub(crate) fn set_discard(set: &Any, item: &Any) -> Res<()> {
     // SAFETY: a set of ours and a live item.
-    if unsafe { ffi::PySet_Discard(set.as_ptr(), item.as_ptr()) } < 0 { Err(Raised) } else { Ok(()) }
+    if unsafe { ffi::PySet_Discard(set.as_ptr(), item.as_ptr()) } < 0 {
+        Err(Raised)
+    } else {
+        Ok(())
+    }
 }
 
 pub(crate) fn is_exception_class(object: &Any) -> bool {

@@ -62,12 +62,14 @@ impl Clone for Waiter {
     }
 }
 
+/// Boxed twice over on purpose: one word in every Future, for a list that few have.
+#[allow(clippy::box_collection)]
+type Rest = Option<Box<Vec<Waiter>>>;
+
 /// The waiters of one Future, in the order in which they came.
 pub(crate) struct Callbacks {
     first: Cell<Option<Waiter>>,
-    // Boxed twice over on purpose: one word in every Future, for a list that few have.
-    #[allow(clippy::box_collection)]
-    rest: UnsafeCell<ManuallyDrop<Option<Box<Vec<Waiter>>>>>,
+    rest: UnsafeCell<ManuallyDrop<Rest>>,
 }
 
 impl Drop for Callbacks {
@@ -87,7 +89,7 @@ impl Callbacks {
 
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
-    fn rest(&self) -> &mut Option<Box<Vec<Waiter>>> {
+    fn rest(&self) -> &mut Rest {
         // SAFETY: private; every use below ends before any Python code can run (pushing, taking
         // and counting references run none), so no two of these borrows overlap.
         unsafe { &mut *self.rest.get() }
@@ -166,4 +168,3 @@ impl Callbacks {
         self.snapshot().into_iter().filter(waits).map(|waiter| waiter.target).collect()
     }
 }
-

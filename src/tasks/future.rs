@@ -15,8 +15,9 @@ use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::engine::handle::Handle;
 use crate::py::error::{raise_instance, take};
 use crate::py::{
-    Any, AsObject, Builtin, Class, Managed, Object, Own, Pool, Raised, Res, Sent, Slot, Stop, TypeCell,
-    Visitor, context, create, error, names, raise, runtime_error, track, type_error, value,
+    Any, AsObject, Builtin, Class, Managed, Object, Own, Pool, Raised, Res, Sent, Slot, Stop,
+    TypeCell, Visitor, context, create, error, names, raise, runtime_error, track, type_error,
+    value,
 };
 
 /// How a Future stands.
@@ -62,7 +63,6 @@ pub(crate) struct Extra {
     pub(crate) cancelled_error: Slot,
     pub(crate) exception_traceback: Slot,
     pub(crate) source_traceback: Slot,
-
 }
 
 pub(super) static FUTURE: TypeCell = TypeCell::new();
@@ -206,7 +206,9 @@ pub(crate) fn create_future(event_loop: &EventLoop) -> Res<Own<Future>> {
 /// The object as one of our Futures or Tasks, exactly: subclasses may have overridden anything.
 #[inline(always)]
 pub(crate) fn as_native(object: &Any) -> Option<&Future> {
-    object.cast_exact::<FutureState>().or_else(|| object.cast_exact::<TaskState>().map(Task::as_future))
+    object
+        .cast_exact::<FutureState>()
+        .or_else(|| object.cast_exact::<TaskState>().map(Task::as_future))
 }
 
 impl Future {
@@ -556,16 +558,20 @@ pub(crate) fn call_soon(
             &names::CONTEXT,
             context,
         )?,
-        None => {
-            event_loop.call_method_named(&names::CALL_SOON, &[callback], &names::CONTEXT, context)?
-        }
+        None => event_loop.call_method_named(
+            &names::CALL_SOON,
+            &[callback],
+            &names::CONTEXT,
+            context,
+        )?,
     };
     Ok(())
 }
 
 /// StopIteration cannot be thrown into a coroutine: it is wrapped or refused, as the version does.
 fn guard_stop_iteration(exception: Own<Any>) -> Res {
-    const TEXT: &str = "StopIteration interacts badly with generators and cannot be raised into a Future";
+    const TEXT: &str =
+        "StopIteration interacts badly with generators and cannot be raised into a Future";
     if !error::is_kind(&exception, Builtin::StopIteration.get()) {
         return Ok(exception);
     }

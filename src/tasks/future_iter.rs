@@ -128,11 +128,8 @@ pub(super) fn build() -> Res<&'static Any> {
         .sends(|this: &FutureIter| Ok(step(this)?.unwrap_or_else(|| Sent::Returned(value::none()))))
         .one(c"send", c"send($self, value, /)\n--\n\nResume the iterator.", send)
         .args(c"throw", c"Raise an exception where the iterator stands.", throw)
-        .noargs(
-            c"close",
-            c"close($self, /)\n--\n\nForget the future.",
-            |this: &FutureIter| this.future.clear(),
-        )
+        .noargs(c"close", c"close($self, /)\n--\n\nForget the future.", |this: &FutureIter| {
+            this.future.clear()
+        })
         .build()
 }
-

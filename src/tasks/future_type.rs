@@ -10,8 +10,8 @@ use super::future::{Extra, FUTURE, Future, FutureState, Outcome};
 use super::future_iter;
 use crate::engine::asyncio::asyncio;
 use crate::py::{
-    Any, Args, AsObject, Builder, Builtin, Own, Res, Sent, Signature, TypeCell, error, names, raise,
-    stop, value,
+    Any, Args, AsObject, Builder, Builtin, Own, Res, Sent, Signature, TypeCell, error, names,
+    raise, stop, value,
 };
 
 static INIT: Signature<1> =
@@ -183,10 +183,7 @@ fn state(this: &Future) -> Res {
 
 fn set_log_traceback(this: &Future, flag: &Any) -> Res<()> {
     if value::is_true(flag)? {
-        return Err(raise(
-            Builtin::ValueError.get(),
-            "_log_traceback can only be set to False",
-        ));
+        return Err(raise(Builtin::ValueError.get(), "_log_traceback can only be set to False"));
     }
     this.log_traceback.set(false);
     Ok(())

@@ -9,9 +9,9 @@ pub(crate) mod step;
 pub(crate) mod task;
 mod task_type;
 
+use crate::engine::asyncio::asyncio;
 use crate::py::class::adopt_methods;
 use crate::py::module::Module;
-use crate::engine::asyncio::asyncio;
 use crate::py::{Any, Args, AsObject, Own, Res, Signature, names};
 
 static PAIR: Signature<2> = Signature {

@@ -12,7 +12,7 @@ use crate::engine::current;
 use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::py::error::{fetch, is_fatal, restore};
 use crate::py::{
-    Any, AsObject, Own, Raised, Res, Sent, context, names, raise, Builtin, track, value,
+    Any, AsObject, Builtin, Own, Raised, Res, Sent, context, names, raise, track, value,
 };
 
 /// A step that failed outside its coroutine, for the loop to report.
@@ -28,12 +28,10 @@ pub(crate) fn run(event_loop: &EventLoop, task: Own<Task>) -> Result<(), Failed>
     match resume(event_loop, &task) {
         Ok(Stepped::Over) if !task.as_future().holds_container() => Ok(()),
         Ok(Stepped::Over) => withdraw_if_last(event_loop, task),
-        Ok(Stepped::Awaits(awaited)) => {
-            match park_quickly(event_loop, task, awaited) {
-                Ok(()) => Ok(()),
-                Err((task, awaited)) => park_slowly(event_loop, task, awaited),
-            }
-        }
+        Ok(Stepped::Awaits(awaited)) => match park_quickly(event_loop, task, awaited) {
+            Ok(()) => Ok(()),
+            Err((task, awaited)) => park_slowly(event_loop, task, awaited),
+        },
         Err(raised) => Err(Failed { task, raised }),
     }
 }
@@ -255,11 +253,7 @@ fn park_quickly(
 }
 
 #[inline(never)]
-fn park_slowly(
-    event_loop: &EventLoop,
-    task: Own<Task>,
-    awaited: Own<Any>,
-) -> Result<(), Failed> {
+fn park_slowly(event_loop: &EventLoop, task: Own<Task>, awaited: Own<Any>) -> Result<(), Failed> {
     // What is awaited may be anybody's, and what it runs when it is asked is part of the step.
     let park_in_context = || -> Res<()> {
         let context = task.context_object()?;

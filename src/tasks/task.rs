@@ -130,11 +130,7 @@ pub(crate) struct Options<'a> {
 
 /// Makes a Task on a loop of ours and schedules its first step (or runs it, if eager).
 #[inline]
-pub(crate) fn spawn(
-    event_loop: &EventLoop,
-    coro: &Any,
-    options: Options<'_>,
-) -> Res<Own<Task>> {
+pub(crate) fn spawn(event_loop: &EventLoop, coro: &Any, options: Options<'_>) -> Res<Own<Task>> {
     check_coroutine(coro)?;
     let context = match options.context {
         Some(context) => context.own(),

@@ -1,12 +1,10 @@
 //! `aioxide.Task` as Python sees it.
 
-use super::future_type::{cancel_argument, class_of};
 use super::future::FUTURE;
+use super::future_type::{cancel_argument, class_of};
 use super::task::{Options, TASK, Task, TaskState};
 use crate::engine::asyncio::asyncio;
-use crate::py::{
-    Any, Args, AsObject, Builder, Own, Res, Signature, names, runtime_error, value,
-};
+use crate::py::{Any, Args, AsObject, Builder, Own, Res, Signature, names, runtime_error, value};
 
 static INIT: Signature<5> = Signature {
     method: "Task",
