@@ -102,7 +102,7 @@ def tour() -> int:
 
 
 async def callbacks() -> int:
-    """call_soon     callbacks called"""
+    """call_soon     callbacks, one a turn"""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
     left = 500

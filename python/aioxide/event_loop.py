@@ -159,16 +159,12 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
         context: Context | None,
         kwargs: dict[str, Any],
     ) -> Any:
+        # Up to 3.13; from 3.14 on the engine calls the factory by itself, with what it was given.
         if context is not None:
             kwargs["context"] = context
-        if sys.version_info >= (3, 14):
-            if name is not None:
-                kwargs["name"] = name
-            return factory(self, coro, **kwargs)
-        else:  # noqa: RET505  # so that mypy takes it for another version's
-            task = factory(self, coro, **kwargs)
-            _name_task(task, name)
-            return task
+        task = factory(self, coro, **kwargs)
+        _name_task(task, name)
+        return task
 
     # Asynchronous generators
 

@@ -16,8 +16,7 @@ use crate::engine::asyncio::asyncio;
 use crate::py::class::is_same_method;
 use crate::py::{
     Any, Args, AsObject, Builder, Class, Leading, Object, Own, Res, Signature, Slot, Stop,
-    TypeCell, Visitor, dict_set, error, names, runtime_error, thread_ident, type_error, unexpected,
-    value,
+    TypeCell, Visitor, error, names, runtime_error, thread_ident, type_error, value,
 };
 use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
@@ -406,6 +405,26 @@ fn create_other_task(this: &EventLoop, args: &Args<'_>) -> Res {
     }
 }
 
+/// 3.14 hands the factory what the caller gave, and nothing else.
+#[cfg(Py_3_14)]
+fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> Res {
+    this.check_closed()?;
+    let mut values = vec![this.as_any()];
+    values.extend_from_slice(args.positional);
+    if args.has_no_keywords() {
+        return factory.call(&values);
+    }
+    let mut keywords = Vec::new();
+    args.each_keyword(|name, value| {
+        keywords.push(name);
+        values.push(value);
+        Ok(())
+    })?;
+    factory.call_with_names(&values, &*value::tuple(&keywords)?)
+}
+
+/// Before 3.14 name and context are the loop's business, differently in each version: Python's.
+#[cfg(not(Py_3_14))]
 fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> Res {
     static FACTORY: Signature<3> = Signature {
         method: "create_task",
@@ -415,22 +434,13 @@ fn create_task_by_factory(this: &EventLoop, factory: &Any, args: &Args<'_>) -> R
     };
     this.check_closed()?;
     let keywords = value::dict_of(&[])?;
-    // 3.14 hands the factory what the caller gave and nothing else; before, name and context are
-    // the loop's business, and other keywords are known since 3.13 only.
-    let hands_over = cfg!(Py_3_14);
-    let [coro, mut name, mut context] = args.bind_extra(&FACTORY, |extra, value| {
+    let [coro, name, context] = args.bind_extra(&FACTORY, |extra, value| {
+        // Other keywords are known since 3.13 only.
         if !cfg!(Py_3_13) {
-            return Err(unexpected(FACTORY.method, extra));
+            return Err(crate::py::unexpected(FACTORY.method, extra));
         }
-        dict_set(&keywords, extra, value)
+        crate::py::dict_set(&keywords, extra, value)
     })?;
-    if hands_over {
-        for (key, given) in [(&names::NAME, name.take()), (&names::CONTEXT, context.take())] {
-            if let Some(given) = given {
-                dict_set(&keywords, key.get(), given)?;
-            }
-        }
-    }
     let none = value::none_ref();
     this.as_any().call_method(
         &names::CREATE_TASK_BY_FACTORY,

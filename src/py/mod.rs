@@ -23,7 +23,9 @@ mod object;
 pub(crate) mod stop;
 pub(crate) mod value;
 
-pub(crate) use args::{Args, Leading, Signature, unexpected};
+#[cfg(not(Py_3_14))]
+pub(crate) use args::unexpected;
+pub(crate) use args::{Args, Leading, Signature};
 pub(crate) use call::{
     CFunction, Sent, context, dict_get, dict_remove, dict_set, import, thread_ident, without_gil,
 };

@@ -55,7 +55,8 @@ impl Name {
 
 macro_rules! names {
     ($($ident:ident = $text:literal),* $(,)?) => {
-        $(pub(crate) static $ident: Name = Name::new($text);)*
+        $(#[cfg_attr(Py_3_14, allow(dead_code))] // Some serve older versions only.
+        pub(crate) static $ident: Name = Name::new($text);)*
     };
 }
 
