@@ -66,10 +66,16 @@ class Engine:
         # A half-built or mismatched extension can fail in any way, and each means the same here.
         except Exception as error:
             raise UnavailableError("not installed") from error
-        if self.primitives != BASELINE and primitives.gather is asyncio.gather:
+        own = [
+            name for name in PRIMITIVES if getattr(primitives, name) is not getattr(asyncio, name)
+        ]
+        if self.primitives != BASELINE and not own:
             raise SameAsAnotherError
         return Opened(module.new_event_loop, namespace(primitives), version_of(module))
 
+
+# Whoever has its own version of one of these has primitives of its own.
+PRIMITIVES = ("sleep", "gather", "wait_for", "timeout", "Lock", "Queue")
 
 ENGINES: tuple[Engine, ...] = (
     Engine("asyncio", "asyncio"),

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from aioxide._core import Future, Handle, Task, TimerHandle, __version__, current_task
+from aioxide._core import Future, Handle, Task, TimerHandle, __version__, current_task, sleep
 from aioxide.event_loop import EventLoop, new_event_loop
 from aioxide.policy import EventLoopPolicy
 from aioxide.runners import Runner, run
@@ -28,6 +28,7 @@ __all__ = [
     "current_task",
     "new_event_loop",
     "run",
+    "sleep",
 ]
 
 if _TYPE_CHECKING:
@@ -100,7 +101,6 @@ if _TYPE_CHECKING:
         set_event_loop as set_event_loop,
         set_event_loop_policy as set_event_loop_policy,
         shield as shield,
-        sleep as sleep,
         start_server as start_server,
         start_unix_server as start_unix_server,
         timeout as timeout,

@@ -20,6 +20,7 @@ pub(crate) struct Asyncio {
     /// What `call_soon_threadsafe` returns from 3.14 on.
     pub(crate) thread_safe_handle_class: Option<Own<Any>>,
     pub(crate) timer_handle_class: Own<Any>,
+    pub(crate) set_result_unless_cancelled: Own<Any>,
     pub(crate) future_repr: Own<Any>,
     pub(crate) task_repr: Own<Any>,
     pub(crate) task_get_stack: Own<Any>,
@@ -72,6 +73,10 @@ pub(crate) fn load() -> Res<()> {
                 .map_err(discard)
                 .ok(),
             timer_handle_class: import(c"asyncio.events", c"TimerHandle")?,
+            set_result_unless_cancelled: import(
+                c"asyncio.futures",
+                c"_set_result_unless_cancelled",
+            )?,
             future_repr: import(c"asyncio.base_futures", c"_future_repr")?,
             task_repr: import(c"asyncio.base_tasks", c"_task_repr")?,
             task_get_stack: import(c"asyncio.base_tasks", c"_task_get_stack")?,

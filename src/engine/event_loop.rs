@@ -5,6 +5,8 @@
 //! inherits from this type.
 
 use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::mem::ManuallyDrop;
+use std::num::NonZeroUsize;
 
 use reactor::Timers;
 
@@ -20,21 +22,91 @@ use crate::py::{
 };
 use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
+use crate::tasks::sleep::Sleep;
 use crate::tasks::task::{Options, Task, TaskState, spawn};
 
 pub(crate) type EventLoop = Object<LoopState>;
 
-/// A timer in the heap; it knows its own place there.
-pub(crate) struct TimerEntry(pub(crate) Own<TimerHandle>);
+/// A timer in the heap: a TimerHandle or a sleep, which knows its own place there. One word, with
+/// a tag bit, because a heap is moved about.
+pub(crate) struct TimerEntry(NonZeroUsize);
+
+/// A timer, taken out.
+pub(crate) enum Timer {
+    Handle(Own<TimerHandle>),
+    Sleep(Own<Sleep>),
+}
+
+impl TimerEntry {
+    const SLEEP: usize = 1;
+
+    #[inline(always)]
+    pub(crate) fn handle(timer: Own<TimerHandle>) -> TimerEntry {
+        TimerEntry::tagged(timer.into_word())
+    }
+
+    #[inline(always)]
+    pub(crate) fn sleep(sleep: Own<Sleep>) -> TimerEntry {
+        TimerEntry::tagged(sleep.into_word() | TimerEntry::SLEEP)
+    }
+
+    #[inline(always)]
+    fn tagged(word: usize) -> TimerEntry {
+        // A reference is never null.
+        TimerEntry(NonZeroUsize::new(word).unwrap_or(NonZeroUsize::MIN))
+    }
+
+    /// # Safety
+    /// Of the results for one entry only one may be dropped.
+    #[inline(always)]
+    unsafe fn unfold(&self) -> Timer {
+        let word = self.0.get();
+        // SAFETY: the word was folded by `handle` or `sleep`, whose tags tell them apart; objects
+        // are aligned to 8.
+        unsafe {
+            if word & TimerEntry::SLEEP == 0 {
+                Timer::Handle(Own::from_word(word))
+            } else {
+                Timer::Sleep(Own::from_word(word & !TimerEntry::SLEEP))
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn open(self) -> Timer {
+        let entry = ManuallyDrop::new(self);
+        // SAFETY: the entry itself is not dropped.
+        unsafe { entry.unfold() }
+    }
+
+    #[inline(always)]
+    fn look<R>(&self, f: impl FnOnce(&Timer) -> R) -> R {
+        // SAFETY: this one is not dropped.
+        f(&ManuallyDrop::new(unsafe { self.unfold() }))
+    }
+}
+
+impl Drop for TimerEntry {
+    fn drop(&mut self) {
+        // SAFETY: the entry ends here.
+        drop(unsafe { self.unfold() });
+    }
+}
 
 impl reactor::Slot for TimerEntry {
     #[inline(always)]
     fn set_position(&self, position: u32) {
-        self.0.set_position(position);
+        self.look(|timer| match timer {
+            Timer::Handle(timer) => timer.set_position(position),
+            Timer::Sleep(sleep) => sleep.set_position(position),
+        });
     }
     #[inline(always)]
     fn position(&self) -> u32 {
-        self.0.position()
+        self.look(|timer| match timer {
+            Timer::Handle(timer) => timer.position(),
+            Timer::Sleep(sleep) => sleep.position(),
+        })
     }
 }
 
@@ -98,7 +170,9 @@ impl LoopState {
     fn drop_timers(&self) {
         let entries: Vec<TimerEntry> = self.timers().drain().collect();
         for entry in entries {
-            entry.0.as_handle().abandon();
+            if let Timer::Handle(timer) = entry.open() {
+                timer.as_handle().abandon();
+            }
         }
     }
 }
@@ -115,7 +189,10 @@ impl Class for LoopState {
         visitor.slot(&object.future_class)?;
         object.ready.visit(visitor)?;
         for (_, entry) in object.timers().iter() {
-            entry.0.as_handle().visit(visitor)?;
+            entry.look(|timer| match timer {
+                Timer::Handle(timer) => timer.as_handle().visit(visitor),
+                Timer::Sleep(sleep) => visitor.object(&**sleep),
+            })?;
         }
         object.io.get().map_or(Ok(()), |io| io.visit(visitor))
     }
@@ -256,14 +333,14 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Takes a cancelled timer out of the heap.
-    pub(super) fn forget_timer(&self, timer: &TimerHandle) {
-        let entry = if timer.position() == reactor::NOWHERE {
-            None
-        } else {
-            self.timers().remove(timer.position())
-        };
-        drop(entry);
+    pub(crate) fn add_timer(&self, when: f64, entry: TimerEntry) {
+        self.timers().push(when, entry);
+    }
+
+    /// Takes a timer out of the heap by its place, if it has one.
+    #[inline(always)]
+    pub(crate) fn remove_timer(&self, position: u32) -> Option<TimerEntry> {
+        if position == reactor::NOWHERE { None } else { self.timers().remove(position) }
     }
 
     /// Rings the loop if it waits in another thread.
@@ -341,7 +418,7 @@ fn schedule_at(
         this.check_callback(callback, "call_at")?;
     }
     let timer = TimerHandle::make(this, when, callback, rest, context)?;
-    this.timers().push(when, TimerEntry(timer.clone()));
+    this.timers().push(when, TimerEntry::handle(timer.clone()));
     Ok(timer)
 }
 

@@ -404,7 +404,7 @@ impl Handle {
             self.debug_info().repr.set(text);
         }
         if let Some(timer) = self.as_timer() {
-            event_loop.forget_timer(timer);
+            drop(event_loop.remove_timer(timer.position()));
         }
         self.clear_call();
         Ok(())

@@ -1,7 +1,7 @@
 //! The ready queue: what the next turn runs, first in, first out.
 //!
-//! An entry is one word, a strong reference whose low bit says what it is: a Task to step, or a
-//! Handle to run. Between a Future that is done and the Task that waits for it there is then no
+//! An entry is one word, a strong reference whose low bits say what it is: a Task to step, a Handle
+//! to run, or a sleep to end. Between a Future that is done and the Task that waits for it there is then no
 //! Handle, no callable and no copied context.
 
 use std::cell::UnsafeCell;
@@ -9,26 +9,31 @@ use std::collections::VecDeque;
 
 use super::handle::Handle;
 use crate::py::{Own, Stop, Visitor};
+use crate::tasks::sleep::Sleep;
 use crate::tasks::task::Task;
 
 /// One entry, taken out.
 pub(crate) enum Entry {
     Task(Own<Task>),
     Handle(Own<Handle>),
+    /// A sleep whose time has come.
+    Wake(Own<Sleep>),
 }
 
 const HANDLE: usize = 1;
+const WAKE: usize = 2;
+const TAGS: usize = HANDLE | WAKE;
 
 impl Entry {
     #[inline(always)]
     fn from_word(word: usize) -> Entry {
-        // SAFETY: words come from `push_task` and `push_handle`, which fold strong references
-        // (aligned to 8, so the low bit is free), and each is unfolded once.
+        // SAFETY: words come from the `push` functions, which fold strong references (aligned to
+        // 8, so the low bits are free) with the tag of their type; each is unfolded once.
         unsafe {
-            if word & HANDLE == 0 {
-                Entry::Task(Own::from_word(word))
-            } else {
-                Entry::Handle(Own::from_word(word & !HANDLE))
+            match word & TAGS {
+                0 => Entry::Task(Own::from_word(word)),
+                HANDLE => Entry::Handle(Own::from_word(word & !TAGS)),
+                _ => Entry::Wake(Own::from_word(word & !TAGS)),
             }
         }
     }
@@ -63,6 +68,11 @@ impl ReadyQueue {
     }
 
     #[inline(always)]
+    pub(crate) fn push_wake(&self, sleep: Own<Sleep>) {
+        self.words().push_back(sleep.into_word() | WAKE);
+    }
+
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Entry> {
         self.words().pop_front().map(Entry::from_word)
     }
@@ -93,6 +103,7 @@ impl ReadyQueue {
             match &*entry {
                 Entry::Task(task) => visitor.object(&**task)?,
                 Entry::Handle(handle) => handle.visit(visitor)?,
+                Entry::Wake(sleep) => visitor.object(&**sleep)?,
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::asyncio::asyncio;
 use super::current;
-use super::event_loop::EventLoop;
+use super::event_loop::{EventLoop, Timer};
 use super::handle::{Call, Handle};
 use super::ready::Entry;
 use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore};
@@ -81,6 +81,7 @@ fn turn(this: &EventLoop) -> Res<()> {
                 }
             }
             Entry::Handle(handle) => run_handle(this, &handle)?,
+            Entry::Wake(sleep) => sleep.wake(this),
         }
     }
     Ok(())
@@ -134,7 +135,10 @@ fn interrupted(failure: &std::io::Error) -> Res<()> {
 fn take_due_timers(this: &EventLoop) {
     let end = reactor::monotonic() + reactor::RESOLUTION;
     while let Some(entry) = this.timers().pop_due(end) {
-        this.ready().push_handle(entry.0.as_handle().own());
+        match entry.open() {
+            Timer::Handle(timer) => this.ready().push_handle(timer.as_handle().own()),
+            Timer::Sleep(sleep) => this.ready().push_wake(sleep),
+        }
     }
 }
 
@@ -192,11 +196,16 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     let subject = match &entry {
         Entry::Task(task) => task.as_any().own(),
         Entry::Handle(handle) => handle.as_any().own(),
+        Entry::Wake(sleep) => {
+            sleep.wake(this);
+            return Ok(());
+        }
     };
     this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
     let outcome = match entry {
         Entry::Task(task) => step::run(this, task).or_else(|failed| step_failed(this, failed)),
         Entry::Handle(handle) => run_handle_and_keep(this, &handle),
+        Entry::Wake(_) => Ok(()),
     };
     let mut cleared = Ok(());
     preserving(|| cleared = this.as_any().set_attr(&names::CURRENT_HANDLE, value::none_ref()));

@@ -189,6 +189,19 @@ impl Any {
         }
     }
 
+    pub(crate) fn attr_named(&self, name: &Any) -> Res {
+        // SAFETY: live object and name.
+        unsafe { checked(ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
+    }
+
+    pub(crate) fn set_attr_named(&self, name: &Any, value: &Any) -> Res<()> {
+        // SAFETY: live object, name and value.
+        match unsafe { ffi::PyObject_SetAttr(self.as_ptr(), name.as_ptr(), value.as_ptr()) } {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+
     /// `self == other`, asked as containers ask (identity first).
     pub(crate) fn equals(&self, other: &Any) -> Res<bool> {
         // SAFETY: two live objects.

@@ -304,6 +304,17 @@ impl<S: Class> Builder<S> {
         self
     }
 
+    /// Attributes that the type does not have are asked for elsewhere.
+    pub(crate) fn forwarding<F, G>(mut self, _: F, _: G) -> Self
+    where
+        F: Fn(&Object<S>, &Any) -> Res<Option<Own<Any>>> + Copy,
+        G: Fn(&Object<S>, &Any, &Any) -> Res<bool> + Copy,
+    {
+        self.slot(ffi::Py_tp_getattro, entry::getattro::<S, F> as *mut c_void);
+        self.slot(ffi::Py_tp_setattro, entry::setattro::<S, G> as *mut c_void);
+        self
+    }
+
     pub(crate) fn compare<F>(mut self, _: F) -> Self
     where
         F: Fn(&Object<S>, &Any, c_int) -> Res<Option<bool>> + Copy,

@@ -307,6 +307,52 @@ pub(super) unsafe extern "C" fn tracking_dict<S: Class>(this: Ptr, _: *mut c_voi
     }
 }
 
+/// `tp_getattro` with somebody to ask for what is not there.
+pub(super) unsafe extern "C" fn getattro<S, F>(this: Ptr, name: Ptr) -> Ptr
+where
+    F: Fn(&Object<S>, &Any) -> Res<Option<Own<Any>>> + Copy,
+{
+    guard(|| {
+        // SAFETY: slots are called with an instance of the type and a str.
+        let (object, name) = unsafe { (borrow::<S>(this), Any::from_ptr(name)) };
+        // SAFETY: as above.
+        let found = unsafe { checked(ffi::PyObject_GenericGetAttr(this, name.as_ptr())) };
+        found.or_else(|raised| {
+            if !super::error::pending_is_any(&[Builtin::AttributeError]) {
+                return Err(raised);
+            }
+            let missing = super::error::fetch(raised);
+            match conjure::<F>()(object, name)? {
+                Some(value) => Ok(value),
+                None => Err(super::error::restore(missing)),
+            }
+        })
+    })
+}
+
+/// `tp_setattro` with somebody to ask first.
+pub(super) unsafe extern "C" fn setattro<S, F>(this: Ptr, name: Ptr, value: Ptr) -> c_int
+where
+    F: Fn(&Object<S>, &Any, &Any) -> Res<bool> + Copy,
+{
+    finish(guard(|| {
+        if !value.is_null() {
+            // SAFETY: slots are called with an instance of the type, a str and a value.
+            let taken = unsafe {
+                conjure::<F>()(borrow::<S>(this), Any::from_ptr(name), Any::from_ptr(value))?
+            };
+            if taken {
+                return Ok(());
+            }
+        }
+        // SAFETY: as above; a null value deletes.
+        match unsafe { ffi::PyObject_GenericSetAttr(this, name, value) } {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }))
+}
+
 pub(super) unsafe extern "C" fn generic_alias(class: Ptr, item: Ptr) -> Ptr {
     // SAFETY: a class method with one argument.
     unsafe { ffi::Py_GenericAlias(class, item) }

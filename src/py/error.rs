@@ -205,6 +205,16 @@ pub(crate) fn preserving<T>(f: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Issues a RuntimeWarning, which a filter may turn into an exception.
+#[cold]
+pub(crate) fn warn_runtime(text: &std::ffi::CStr) -> Res<()> {
+    // SAFETY: a static category and a text that ends in NUL.
+    match unsafe { ffi::PyErr_WarnEx(ffi::PyExc_RuntimeWarning, text.as_ptr(), 1) } {
+        0 => Ok(()),
+        _ => Err(Raised),
+    }
+}
+
 /// Issues a DeprecationWarning, which a filter may turn into an exception.
 #[cold]
 pub(crate) fn warn_deprecated(text: &std::ffi::CStr) -> Res<()> {

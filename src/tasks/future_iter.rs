@@ -73,8 +73,8 @@ fn send(this: &FutureIter, _value: &Any) -> Res {
     }
 }
 
-/// `throw(exception)`, or the older `throw(type, value, traceback)`.
-fn throw(this: &FutureIter, args: Args<'_>) -> Res {
+/// The exception of `throw(exception)`, or of the older `throw(type, value, traceback)`.
+pub(super) fn thrown(args: &Args<'_>) -> Res {
     let (kind, instance, traceback) = match args.positional {
         [kind] => (*kind, None, None),
         [kind, instance] => (*kind, Some(*instance), None),
@@ -115,6 +115,11 @@ fn throw(this: &FutureIter, args: Args<'_>) -> Res {
     if let Some(traceback) = traceback {
         value::set_traceback(&exception, traceback)?;
     }
+    Ok(exception)
+}
+
+fn throw(this: &FutureIter, args: Args<'_>) -> Res {
+    let exception = thrown(&args)?;
     this.future.clear();
     Err(class::raise_object(&exception))
 }

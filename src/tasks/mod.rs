@@ -5,6 +5,7 @@ pub(crate) mod future;
 mod future_iter;
 mod future_type;
 pub(crate) mod list;
+pub(crate) mod sleep;
 pub(crate) mod step;
 pub(crate) mod task;
 mod task_type;
@@ -44,6 +45,12 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     adopt_methods(task, future)?;
     module.add(c"Future", future)?;
     module.add(c"Task", task)?;
+    sleep::build()?;
+    module.function(
+        c"sleep",
+        c"sleep(delay, result=None)\n--\n\nCoroutine that completes after a given time (in seconds).",
+        |_, args: Args<'_>| sleep::sleep(&args),
+    )?;
     module.function(
         c"future_add_to_awaited_by",
         c"future_add_to_awaited_by(future, waiter, /)\n--\n\nRecord that `waiter` is awaiting on `future`.",

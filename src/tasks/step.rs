@@ -6,6 +6,7 @@
 //! the context entered already. The order of every check is that of CPython's `task_step_impl`.
 
 use super::future::{Future, as_native};
+use super::sleep::SleepState;
 use super::task::{Task, cancel_any};
 use crate::engine::asyncio::{asyncio, invalid_state, is_cancelled_error};
 use crate::engine::current;
@@ -52,7 +53,10 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     let exception = match &waiter {
         Some(waiter) => match as_native(waiter) {
             Some(future) => future.wake_reason()?,
-            None => None,
+            None => match waiter.cast_exact::<SleepState>() {
+                Some(sleep) => sleep.wake_reason()?,
+                None => None,
+            },
         },
         None => None,
     };
@@ -65,7 +69,7 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     context::exit(context);
     if let Some(waiter) = &waiter
         && waiter.refcount() == 1
-        && as_native(waiter).is_none_or(Future::holds_container)
+        && may_hold_code(waiter)
     {
         let withdrawn = current::withdraw(event_loop);
         if stepped.is_ok() {
@@ -73,6 +77,16 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
         }
     }
     stepped
+}
+
+/// Whether the end of what was awaited may run code.
+#[inline(always)]
+fn may_hold_code(waiter: &Any) -> bool {
+    match as_native(waiter) {
+        Some(future) => future.holds_container(),
+        // A sleep that is over has handed its result on.
+        None => waiter.cast_exact::<SleepState>().is_none(),
+    }
 }
 
 #[cold]
@@ -226,6 +240,17 @@ fn park_quickly(
     awaited: Own<Any>,
 ) -> Result<(), (Own<Task>, Own<Any>)> {
     let Some(future) = as_native(&awaited) else {
+        if let Some(sleep) = awaited.cast_exact::<SleepState>()
+            && sleep.is_asked()
+            && task.as_future().runs_on(event_loop)
+            && !task.must_cancel.get()
+            && !event_loop.must_check_schedule()
+        {
+            track(&task);
+            task.waiter.set(sleep.own().into_any());
+            sleep.park(event_loop, task);
+            return Ok(());
+        }
         if !awaited.is_none()
             || !task.as_future().runs_on(event_loop)
             || event_loop.must_check_schedule()

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::future::{Future, FutureState, Outcome, as_native, call_soon};
 use super::list::Links;
+use super::sleep::SleepState;
 use super::step;
 use crate::engine::asyncio::asyncio;
 use crate::engine::event_loop::{EventLoop, LoopState};
@@ -359,6 +360,9 @@ pub(super) fn cancel_any(waiter: &Any, message: Option<&Any>) -> Res<bool> {
     }
     if let Some(future) = as_native(waiter) {
         return future.cancel_self(message);
+    }
+    if let Some(sleep) = waiter.cast_exact::<SleepState>() {
+        return sleep.cancel(message);
     }
     let message = message.map_or_else(value::none, AsObject::own);
     let answer = waiter.call_method_named(&names::CANCEL, &[], &names::MSG, &message)?;
