@@ -1,11 +1,15 @@
 """Most tests run on asyncio's loop and on aioxide's: the first vouches for what they assert."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.loops import LOOPS, TASKS, Loop, Report
+
+# A shell starts what it sends to the background with SIGINT ignored, and tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=LOOPS, ids=["asyncio", "aioxide"])

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from aioxide._core import Future, Handle, Task, TimerHandle, __version__, current_task, sleep
+from aioxide._core import Future, Handle, Task, TimerHandle, __version__, sleep
 from aioxide.event_loop import EventLoop, new_event_loop
 from aioxide.policy import EventLoopPolicy
 from aioxide.runners import Runner, run
@@ -25,7 +25,6 @@ __all__ = [
     "Task",
     "TimerHandle",
     "__version__",
-    "current_task",
     "new_event_loop",
     "run",
     "sleep",
@@ -87,6 +86,7 @@ if _TYPE_CHECKING:
         create_subprocess_exec as create_subprocess_exec,
         create_subprocess_shell as create_subprocess_shell,
         create_task as create_task,
+        current_task as current_task,
         ensure_future as ensure_future,
         gather as gather,
         get_event_loop as get_event_loop,

@@ -16,6 +16,7 @@ import fnmatch
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import unittest
@@ -188,6 +189,8 @@ def run(request: dict[str, Any], wire: Wire) -> None:
 
 
 def main() -> None:
+    # A shell starts what it sends to the background with SIGINT ignored, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable()
     request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     # Not this folder, which python put first: the tests import top-level names, and must not find

@@ -99,6 +99,16 @@ async def tasks_sleeping(engine: Engine, count: int) -> None:
         await task
 
 
+async def sleepers_woken_and_cancelled(engine: Engine, count: int) -> None:
+    loop = asyncio.get_running_loop()
+    sleep = engine.lib.sleep
+    tasks = [loop.create_task(sleep(60 * (i % 2) + 1e-4, Payload())) for i in range(count)]
+    await asyncio.sleep(0.002)
+    for task in tasks:
+        task.cancel(Payload())
+    await asyncio.wait(tasks)
+
+
 async def tasks_cancelled_while_waiting(engine: Engine, count: int) -> None:
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(_waits(loop.create_future())) for _ in range(count)]
@@ -327,6 +337,7 @@ WORKLOADS: dict[str, Workload] = {
         tasks_waiting_for_futures,
         tasks_waiting_for_tasks,
         tasks_sleeping,
+        sleepers_woken_and_cancelled,
         tasks_cancelled_while_waiting,
         tasks_cancelled_before_they_start,
         tasks_with_exceptions,
