@@ -11,6 +11,7 @@ import gc
 import math
 import sys
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +150,17 @@ def test_it_is_a_coroutine_and_no_future(sleep: Sleep) -> None:
 def test_one_that_is_never_awaited_warns(sleep: Sleep) -> None:
     with pytest.warns(RuntimeWarning, match="coroutine 'sleep' was never awaited"):
         sleep(1)
+
+
+def test_one_that_dies_unawaited_while_its_warning_collects_garbage(sleep: Sleep) -> None:
+    def collect(*_: object, **__: object) -> None:
+        gc.collect()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = collect
+        for _ in range(100):
+            sleep(1, [{}])  # its result makes it known to the collector
 
 
 def test_it_cannot_be_awaited_twice(loop: Loop, sleep: Sleep) -> None:

@@ -177,6 +177,14 @@ impl LoopState {
     }
 }
 
+impl Drop for LoopState {
+    /// The ready queue sees to itself. Here and not in `leave`: it may run code, which must not
+    /// meet a dying loop that the collector still knows.
+    fn drop(&mut self) {
+        self.drop_timers();
+    }
+}
+
 impl Class for LoopState {
     const NAME: &'static std::ffi::CStr = c"aioxide._core.Loop";
 
@@ -209,8 +217,6 @@ impl Class for LoopState {
     fn leave(object: &EventLoop) {
         registry::remove(object);
         object.tasks.disband();
-        object.drop_timers();
-        object.ready.clear();
     }
 }
 

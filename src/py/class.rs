@@ -67,6 +67,7 @@ pub(crate) trait Class: Sized + 'static {
     /// Drops the references that can close a cycle.
     fn clear(_object: &Object<Self>) {}
     /// Takes the object out of lists that point at it without owning it; first thing on death.
+    /// Must not run Python code: the collector still knows the object, which has no references.
     fn leave(_object: &Object<Self>) {}
     /// Asked on death: is there something to report?
     fn wants_finalizer(_object: &Object<Self>) -> bool {

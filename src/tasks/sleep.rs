@@ -28,6 +28,7 @@ pub(crate) struct SleepState {
     result: Slot,
     stage: Cell<Stage>,
     tracked: Cell<bool>,
+    finalized: Cell<bool>,
     position: Cell<u32>,
     /// The Task to wake.
     task: Slot<Task>,
@@ -62,6 +63,7 @@ static POOL: Pool = Pool::new(256);
 
 impl Class for SleepState {
     const NAME: &'static std::ffi::CStr = c"aioxide.Sleep";
+    const FINALIZES: bool = true;
 
     fn cell() -> &'static TypeCell {
         &TYPE
@@ -85,14 +87,20 @@ impl Class for SleepState {
         object.task.clear();
         object.other.clear();
     }
-    fn leave(object: &Sleep) {
-        if object.stage.get() == Stage::Fresh {
-            error::preserving(|| {
-                let warned = error::warn_runtime(c"coroutine 'sleep' was never awaited");
-                if let Err(raised) = warned {
-                    error::unraisable(raised, value::none_ref());
-                }
-            });
+    fn mark_finalized(&self) {
+        self.finalized.set(true);
+    }
+    fn was_finalized(&self) -> bool {
+        self.finalized.get()
+    }
+    fn wants_finalizer(object: &Sleep) -> bool {
+        object.stage.get() == Stage::Fresh
+    }
+    fn finalize(object: &Sleep) {
+        if object.stage.replace(Stage::Done) == Stage::Fresh
+            && let Err(raised) = error::warn_runtime(c"coroutine 'sleep' was never awaited")
+        {
+            error::unraisable(raised, value::none_ref());
         }
     }
 }
@@ -114,6 +122,7 @@ pub(super) fn sleep(args: &Args<'_>) -> Res<Own<Sleep>> {
         result: Slot::some(result.map(AsObject::own)),
         stage: Cell::new(Stage::Fresh),
         tracked: Cell::new(false),
+        finalized: Cell::new(false),
         position: Cell::new(reactor::NOWHERE),
         task: Slot::empty(),
         other: Slot::empty(),

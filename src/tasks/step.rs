@@ -67,14 +67,13 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     context::enter(context)?;
     let stepped = step(task, exception);
     context::exit(context);
-    if let Some(waiter) = &waiter
+    // Not with an exception pending: then the step is reported or the loop stops, and both
+    // withdraw.
+    if let (Ok(_), Some(waiter)) = (&stepped, &waiter)
         && waiter.refcount() == 1
         && may_hold_code(waiter)
     {
-        let withdrawn = current::withdraw(event_loop);
-        if stepped.is_ok() {
-            withdrawn?;
-        }
+        current::withdraw(event_loop)?;
     }
     stepped
 }
