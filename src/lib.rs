@@ -2,6 +2,7 @@
 
 mod engine;
 mod py;
+mod sync;
 mod tasks;
 
 /// The import system's way in.
@@ -17,6 +18,7 @@ pub unsafe extern "C" fn PyInit__core() -> *mut pyo3_ffi::PyObject {
             engine::asyncio::load()?;
             engine::add_to(module)?;
             tasks::add_to(module)?;
+            sync::add_to(module)?;
             module.add(c"__version__", &*py::value::string(env!("CARGO_PKG_VERSION"))?)
         })
     }

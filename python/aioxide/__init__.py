@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from aioxide._core import Future, Handle, Task, TimerHandle, __version__, sleep
+from aioxide._core import Future, Handle, Lock, Task, TimerHandle, __version__, sleep
 from aioxide.event_loop import EventLoop, new_event_loop
 from aioxide.policy import EventLoopPolicy
 from aioxide.runners import Runner, run
@@ -21,6 +21,7 @@ __all__ = [
     "EventLoopPolicy",
     "Future",
     "Handle",
+    "Lock",
     "Runner",
     "Task",
     "TimerHandle",
@@ -54,7 +55,6 @@ if _TYPE_CHECKING:
         InvalidStateError as InvalidStateError,
         LifoQueue as LifoQueue,
         LimitOverrunError as LimitOverrunError,
-        Lock as Lock,
         PriorityQueue as PriorityQueue,
         Protocol as Protocol,
         Queue as Queue,

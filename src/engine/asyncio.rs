@@ -10,6 +10,8 @@ use crate::py::{Any, Builtin, CFunction, Global, Own, Raised, Res, import, names
 pub(crate) struct Asyncio {
     pub(crate) cancelled_error: Own<Any>,
     pub(crate) invalid_state_error: Own<Any>,
+    pub(crate) coroutine_class: Own<Any>,
+    pub(crate) deque_class: Own<Any>,
     pub(crate) future_class: Own<Any>,
     pub(crate) task_class: Own<Any>,
     /// The module, for `tasks.Task`, which may be replaced.
@@ -30,6 +32,8 @@ pub(crate) struct Asyncio {
     pub(crate) extract_call_stack: Own<Any>,
     pub(crate) get_event_loop: Own<Any>,
     pub(crate) get_running_loop: Own<Any>,
+    pub(crate) get_running_loop_or_none: Own<Any>,
+    pub(crate) lock_class: Own<Any>,
     /// The module: its `_set_running_loop` is looked up at each use, because tests replace it.
     pub(crate) events: Own<Any>,
     pub(crate) current_task: Own<Any>,
@@ -64,6 +68,8 @@ pub(crate) fn load() -> Res<()> {
         Ok(Asyncio {
             cancelled_error: import(c"asyncio.exceptions", c"CancelledError")?,
             invalid_state_error: import(c"asyncio.exceptions", c"InvalidStateError")?,
+            coroutine_class: import(c"types", c"CoroutineType")?,
+            deque_class: import(c"collections", c"deque")?,
             future_class: import(c"_asyncio", c"Future")?,
             task_class: import(c"_asyncio", c"Task")?,
             tasks: import(c"asyncio", c"tasks")?,
@@ -86,6 +92,8 @@ pub(crate) fn load() -> Res<()> {
             extract_call_stack: import(c"asyncio.format_helpers", c"extract_stack")?,
             get_event_loop: import(c"asyncio.events", c"get_event_loop")?,
             get_running_loop: import(c"_asyncio", c"get_running_loop")?,
+            get_running_loop_or_none: import(c"_asyncio", c"_get_running_loop")?,
+            lock_class: import(c"asyncio.locks", c"Lock")?,
             current_task: import(c"asyncio.tasks", c"current_task")?,
             events: import(c"asyncio", c"events")?,
             register_task: import(c"_asyncio", c"_register_task")?,

@@ -7,10 +7,36 @@
 //! Task back, the next step replaces it, and it is withdrawn before a plain callback runs, before
 //! the loop waits, and when it stops.
 
+use std::cell::Cell;
+
 use super::asyncio::asyncio;
 use super::event_loop::{EventLoop, LoopState};
 use crate::py::{Any, AsObject, Own, Res, dict_get, dict_remove, dict_set, value};
 use crate::tasks::task::Task;
+
+thread_local! {
+    static RUNNING: Cell<*const EventLoop> = const { Cell::new(std::ptr::null()) };
+}
+
+/// The loop of ours that runs in this thread. The borrow may not outlive the call in which it was
+/// taken: the loop runs at least until that call returns to it.
+#[inline(always)]
+pub(crate) fn running<'a>() -> Option<&'a EventLoop> {
+    // SAFETY: set while `turns` runs, whose caller holds a reference to the loop.
+    unsafe { RUNNING.get().as_ref() }
+}
+
+/// Runs `f` as what this loop does in this thread.
+pub(super) fn running_in_this_thread<T>(event_loop: &EventLoop, f: impl FnOnce() -> T) -> T {
+    struct Restore(*const EventLoop);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RUNNING.set(self.0);
+        }
+    }
+    let _restore = Restore(RUNNING.replace(event_loop));
+    f()
+}
 
 /// While it lives, the Task is current on a loop of ours.
 pub(crate) struct Current<'a> {

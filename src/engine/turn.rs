@@ -28,7 +28,7 @@ pub(super) fn run(this: &EventLoop) -> Res<()> {
     this.learn_classes()?;
     asyncio().events.call_method(&names::SET_RUNNING_LOOP, &[this.as_any()])?;
     this.set_thread(thread_ident());
-    let outcome = turns(this);
+    let outcome = current::running_in_this_thread(this, || turns(this));
     this.set_thread(0);
     this.stopping.set(false);
     let mut cleaned = Ok(());

@@ -235,6 +235,14 @@ impl Any {
         }
     }
 
+    /// As `throw`; an iterator that has no such method lets the exception pass by.
+    pub(crate) fn throw_if_able(&self, exception: &Any) -> Res<Sent> {
+        match self.attr_if_any(&super::names::THROW)? {
+            Some(_) => self.throw(exception),
+            None => Err(super::error::restore(exception.own())),
+        }
+    }
+
     /// `self.throw(exception)`, with the StopIteration of a return already read.
     pub(crate) fn throw(&self, exception: &Any) -> Res<Sent> {
         match self.call_method(&super::names::THROW, &[exception]) {

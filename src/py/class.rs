@@ -246,6 +246,21 @@ impl<S: Class> Builder<S> {
         self
     }
 
+    /// Instances can be called by the vectorcall convention; `field` is the entry's offset.
+    pub(super) fn vectorcall(mut self, field: usize) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL;
+        self.offset_member(c"__vectorcalloffset__", field);
+        self.slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void);
+        self
+    }
+
+    /// Instances in a class bind as functions do; `bind` is their `tp_descr_get`.
+    pub(super) fn binds(mut self, bind: *mut c_void) -> Self {
+        self.flags |= ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+        self.slot(ffi::Py_tp_descr_get, bind);
+        self
+    }
+
     /// Python classes may inherit.
     pub(crate) fn subclassable(mut self) -> Self {
         self.flags |= ffi::Py_TPFLAGS_BASETYPE;
@@ -346,7 +361,10 @@ impl<S: Class> Builder<S> {
         }
         self.slot_table(ffi::Py_tp_getset);
         self.slot_table(ffi::Py_tp_members);
-        self.slot(ffi::Py_tp_doc, self.doc.as_ptr() as *mut c_void);
+        // A type whose instances have docs of their own has none: it would hide theirs.
+        if !self.doc.is_empty() {
+            self.slot(ffi::Py_tp_doc, self.doc.as_ptr() as *mut c_void);
+        }
         self.slot(0, std::ptr::null_mut());
         let mut spec = ffi::PyType_Spec {
             name: S::NAME.as_ptr(),

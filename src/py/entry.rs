@@ -90,7 +90,7 @@ fn raise_panic(panic: Box<dyn std::any::Any + Send>) {
 
 /// A function that has no captures can be called by its type alone.
 #[inline(always)]
-fn conjure<F: Copy>() -> F {
+pub(crate) fn conjure<F: Copy>() -> F {
     const { assert!(size_of::<F>() == 0, "native functions cannot capture") };
     // SAFETY: a value without size can be read from any aligned address.
     unsafe { *std::ptr::NonNull::<F>::dangling().as_ref() }

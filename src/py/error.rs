@@ -29,7 +29,10 @@ pub(crate) enum Builtin {
     AttributeError,
     ImportError,
     RuntimeError,
+    GeneratorExit,
+    StopAsyncIteration,
     StopIteration,
+    TimeoutError,
     SystemError,
     TypeError,
     ValueError,
@@ -45,6 +48,9 @@ impl Builtin {
                 Builtin::AttributeError => ffi::PyExc_AttributeError,
                 Builtin::ImportError => ffi::PyExc_ImportError,
                 Builtin::RuntimeError => ffi::PyExc_RuntimeError,
+                Builtin::GeneratorExit => ffi::PyExc_GeneratorExit,
+                Builtin::StopAsyncIteration => ffi::PyExc_StopAsyncIteration,
+                Builtin::TimeoutError => ffi::PyExc_TimeoutError,
                 Builtin::StopIteration => ffi::PyExc_StopIteration,
                 Builtin::SystemError => ffi::PyExc_SystemError,
                 Builtin::TypeError => ffi::PyExc_TypeError,
@@ -212,6 +218,15 @@ pub(crate) fn warn_runtime(text: &std::ffi::CStr) -> Res<()> {
     match unsafe { ffi::PyErr_WarnEx(ffi::PyExc_RuntimeWarning, text.as_ptr(), 1) } {
         0 => Ok(()),
         _ => Err(Raised),
+    }
+}
+
+/// Warns of a coroutine that was never awaited, in the words that are its name's.
+#[cold]
+pub(crate) fn warn_never_awaited(text: &str) -> Res<()> {
+    match std::ffi::CString::new(text) {
+        Ok(text) => warn_runtime(&text),
+        Err(_) => Ok(()),
     }
 }
 

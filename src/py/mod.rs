@@ -15,6 +15,7 @@ mod call;
 pub(crate) mod class;
 mod entry;
 pub(crate) mod error;
+pub(crate) mod function;
 mod global;
 mod memory;
 pub(crate) mod module;
@@ -30,6 +31,7 @@ pub(crate) use call::{
     CFunction, Sent, context, dict_get, dict_remove, dict_set, import, thread_ident, without_gil,
 };
 pub(crate) use class::{BoundMethod, Builder, Class, TypeCell, bound};
+pub(crate) use entry::conjure;
 pub(crate) use error::{Builtin, Raised, Res, raise, runtime_error, type_error};
 pub(crate) use global::Global;
 pub(crate) use memory::{Pool, create, track};

@@ -98,7 +98,9 @@ unsafe extern "C" fn exec(module: Ptr) -> c_int {
     // SAFETY: written before the definition was handed out.
     let Some(fill) = (unsafe { EXEC }) else { return -1 };
     let filled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        super::stop::build().and_then(|()| fill(&Module(module)))
+        super::stop::build()
+            .and_then(|()| super::function::build())
+            .and_then(|()| fill(&Module(module)))
     }));
     match filled {
         Ok(Ok(())) => 0,

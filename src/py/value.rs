@@ -70,6 +70,17 @@ pub(crate) fn str_of(object: &Any) -> Res {
     unsafe { checked(ffi::PyObject_Str(object.as_ptr())) }
 }
 
+/// `object.__repr__(object)`, whatever its type says.
+pub(crate) fn object_repr(object: &Any) -> Res {
+    // SAFETY: the root of all types has a repr, which takes any live object.
+    unsafe {
+        match ffi::PyBaseObject_Type.tp_repr {
+            Some(repr) => checked(repr(object.as_ptr())),
+            None => Err(Raised),
+        }
+    }
+}
+
 /// `repr(object)` for a message; an object whose repr fails is named by its type.
 pub(crate) fn repr_text(object: &Any) -> String {
     // SAFETY: a live object.
@@ -193,6 +204,52 @@ pub(crate) fn is_generator(object: &Any) -> bool {
 pub(crate) fn is_coroutine(object: &Any) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// The iterator behind `await object`.
+#[inline]
+pub(crate) fn await_iterator(object: &Any) -> Res {
+    if is_coroutine(object) || is_iterable_coroutine(object)? {
+        return Ok(object.own());
+    }
+    // SAFETY: a live object has a live type; the slot is called with an instance of that type.
+    let iterator = unsafe {
+        let slots = (*object.type_ptr()).tp_as_async;
+        let slot = if slots.is_null() { None } else { (*slots).am_await };
+        let Some(slot) = slot else { return Err(cannot_await(object)) };
+        checked(slot(object.as_ptr()))?
+    };
+    // SAFETY: a live object.
+    if unsafe { ffi::PyIter_Check(iterator.as_ptr()) } == 0 {
+        return Err(super::error::type_error(&format!(
+            "__await__() returned non-iterator of type '{}'",
+            type_name(&iterator)
+        )));
+    }
+    if is_coroutine(&iterator) {
+        return Err(super::error::type_error("__await__() returned a coroutine"));
+    }
+    Ok(iterator)
+}
+
+#[cold]
+fn cannot_await(object: &Any) -> Raised {
+    let name = type_name(object);
+    super::error::type_error(&if cfg!(Py_3_14) {
+        format!("'{name}' object can't be awaited")
+    } else {
+        format!("object {name} can't be used in 'await' expression")
+    })
+}
+
+/// A generator that `types.coroutine` marked as one to await.
+fn is_iterable_coroutine(object: &Any) -> Res<bool> {
+    const CO_ITERABLE_COROUTINE: i64 = 0x100;
+    if !is_generator(object) {
+        return Ok(false);
+    }
+    let flags = object.attr(&super::names::GI_CODE)?.attr(&super::names::CO_FLAGS)?;
+    Ok(as_int(&flags)? & CO_ITERABLE_COROUTINE != 0)
 }
 
 /// Whether the collector looks into objects of this type: only those can close a cycle.

@@ -1,6 +1,7 @@
 //! Future and Task: what runs on the loop, and the waiting between them.
 
 mod callbacks;
+pub(crate) mod coroutine;
 pub(crate) mod future;
 mod future_iter;
 mod future_type;
@@ -46,6 +47,7 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"Future", future)?;
     module.add(c"Task", task)?;
     sleep::build()?;
+    coroutine::build()?;
     module.function(
         c"sleep",
         c"sleep(delay, result=None)\n--\n\nCoroutine that completes after a given time (in seconds).",

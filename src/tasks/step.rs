@@ -5,6 +5,7 @@
 //! are not ours and for Futures that are not ours; there the loop calls us as any callback, with
 //! the context entered already. The order of every check is that of CPython's `task_step_impl`.
 
+use super::coroutine::as_wait;
 use super::future::{Future, as_native};
 use super::sleep::SleepState;
 use super::task::{Task, cancel_any};
@@ -53,9 +54,10 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     let exception = match &waiter {
         Some(waiter) => match as_native(waiter) {
             Some(future) => future.wake_reason()?,
-            None => match waiter.cast_exact::<SleepState>() {
-                Some(sleep) => sleep.wake_reason()?,
-                None => None,
+            None => match (as_wait(waiter), waiter.cast_exact::<SleepState>()) {
+                (Some(coroutine), _) => coroutine.wake_reason()?,
+                (None, Some(sleep)) => sleep.wake_reason()?,
+                (None, None) => None,
             },
         },
         None => None,
@@ -83,8 +85,8 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
 fn may_hold_code(waiter: &Any) -> bool {
     match as_native(waiter) {
         Some(future) => future.holds_container(),
-        // A sleep that is over has handed its result on.
-        None => waiter.cast_exact::<SleepState>().is_none(),
+        // What is ours and over has handed its result on.
+        None => as_wait(waiter).is_none() && waiter.cast_exact::<SleepState>().is_none(),
     }
 }
 
@@ -239,11 +241,21 @@ fn park_quickly(
     awaited: Own<Any>,
 ) -> Result<(), (Own<Task>, Own<Any>)> {
     let Some(future) = as_native(&awaited) else {
-        if let Some(sleep) = awaited.cast_exact::<SleepState>()
-            && sleep.is_asked()
-            && task.as_future().runs_on(event_loop)
+        let usual = task.as_future().runs_on(event_loop)
             && !task.must_cancel.get()
-            && !event_loop.must_check_schedule()
+            && !event_loop.must_check_schedule();
+        if usual
+            && let Some(coroutine) = as_wait(&awaited)
+            && coroutine.is_asked()
+        {
+            track(&task);
+            task.waiter.set(coroutine.own().into_any());
+            coroutine.park(task);
+            return Ok(());
+        }
+        if usual
+            && let Some(sleep) = awaited.cast_exact::<SleepState>()
+            && sleep.is_asked()
         {
             track(&task);
             task.waiter.set(sleep.own().into_any());

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::coroutine::as_wait;
 use super::future::{Future, FutureState, Outcome, as_native, call_soon};
 use super::list::Links;
 use super::sleep::SleepState;
@@ -360,6 +361,9 @@ pub(super) fn cancel_any(waiter: &Any, message: Option<&Any>) -> Res<bool> {
     }
     if let Some(future) = as_native(waiter) {
         return future.cancel_self(message);
+    }
+    if let Some(coroutine) = as_wait(waiter) {
+        return coroutine.cancel(message);
     }
     if let Some(sleep) = waiter.cast_exact::<SleepState>() {
         return sleep.cancel(message);
