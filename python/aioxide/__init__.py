@@ -11,7 +11,26 @@ import sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from aioxide._core import Future, Handle, Lock, Task, TimerHandle, __version__, sleep
+from aioxide._core import (
+    Future,
+    Handle,
+    Lock,
+    Task,
+    TimerHandle,
+    __version__,
+    TaskGroup,
+    Timeout,
+    as_completed,
+    create_task,
+    ensure_future,
+    gather,
+    shield,
+    sleep,
+    timeout,
+    timeout_at,
+    to_thread,
+    wait,
+)
 from aioxide.event_loop import EventLoop, new_event_loop
 from aioxide.policy import EventLoopPolicy
 from aioxide.runners import Runner, run
@@ -29,7 +48,23 @@ __all__ = [
     "new_event_loop",
     "run",
     "sleep",
+    "TaskGroup",
+    "Timeout",
+    "as_completed",
+    "create_task",
+    "ensure_future",
+    "gather",
+    "shield",
+    "timeout",
+    "timeout_at",
+    "to_thread",
+    "wait",
 ]
+
+if sys.version_info >= (3, 12):
+    from aioxide._core import wait_for
+
+    __all__ += ["wait_for"]
 
 if _TYPE_CHECKING:
     # isort: off
@@ -70,8 +105,6 @@ if _TYPE_CHECKING:
         StreamWriter as StreamWriter,
         SubprocessProtocol as SubprocessProtocol,
         SubprocessTransport as SubprocessTransport,
-        TaskGroup as TaskGroup,
-        Timeout as Timeout,
         TimeoutError as TimeoutError,  # noqa: A004
         Transport as Transport,
         WriteTransport as WriteTransport,
@@ -82,13 +115,9 @@ if _TYPE_CHECKING:
         _set_running_loop as _set_running_loop,
         _unregister_task as _unregister_task,
         all_tasks as all_tasks,
-        as_completed as as_completed,
         create_subprocess_exec as create_subprocess_exec,
         create_subprocess_shell as create_subprocess_shell,
-        create_task as create_task,
         current_task as current_task,
-        ensure_future as ensure_future,
-        gather as gather,
         get_event_loop as get_event_loop,
         get_event_loop_policy as get_event_loop_policy,
         get_running_loop as get_running_loop,
@@ -100,13 +129,8 @@ if _TYPE_CHECKING:
         run_coroutine_threadsafe as run_coroutine_threadsafe,
         set_event_loop as set_event_loop,
         set_event_loop_policy as set_event_loop_policy,
-        shield as shield,
         start_server as start_server,
         start_unix_server as start_unix_server,
-        timeout as timeout,
-        timeout_at as timeout_at,
-        to_thread as to_thread,
-        wait as wait,
         wait_for as wait_for,
         wrap_future as wrap_future,
         subprocess as subprocess,

@@ -24,21 +24,25 @@ use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
 use crate::tasks::sleep::Sleep;
 use crate::tasks::task::{Options, Task, TaskState, spawn};
+use crate::tasks::timeout::Timeout;
 
 pub(crate) type EventLoop = Object<LoopState>;
 
-/// A timer in the heap: a TimerHandle or a sleep, which knows its own place there. One word, with
-/// a tag bit, because a heap is moved about.
+/// A timer in the heap: a TimerHandle, a sleep or a timeout, each of which knows its own place
+/// there. One word, with tag bits, because a heap is moved about.
 pub(crate) struct TimerEntry(NonZeroUsize);
 
 /// A timer, taken out.
 pub(crate) enum Timer {
     Handle(Own<TimerHandle>),
     Sleep(Own<Sleep>),
+    Timeout(Own<Timeout>),
 }
 
 impl TimerEntry {
     const SLEEP: usize = 1;
+    const TIMEOUT: usize = 2;
+    const TAGS: usize = 3;
 
     #[inline(always)]
     pub(crate) fn handle(timer: Own<TimerHandle>) -> TimerEntry {
@@ -48,6 +52,11 @@ impl TimerEntry {
     #[inline(always)]
     pub(crate) fn sleep(sleep: Own<Sleep>) -> TimerEntry {
         TimerEntry::tagged(sleep.into_word() | TimerEntry::SLEEP)
+    }
+
+    #[inline(always)]
+    pub(crate) fn timeout(timeout: Own<Timeout>) -> TimerEntry {
+        TimerEntry::tagged(timeout.into_word() | TimerEntry::TIMEOUT)
     }
 
     #[inline(always)]
@@ -61,13 +70,13 @@ impl TimerEntry {
     #[inline(always)]
     unsafe fn unfold(&self) -> Timer {
         let word = self.0.get();
-        // SAFETY: the word was folded by `handle` or `sleep`, whose tags tell them apart; objects
-        // are aligned to 8.
+        // SAFETY: the word was folded by `handle`, `sleep` or `timeout`, whose tags tell them
+        // apart; objects are aligned to 8.
         unsafe {
-            if word & TimerEntry::SLEEP == 0 {
-                Timer::Handle(Own::from_word(word))
-            } else {
-                Timer::Sleep(Own::from_word(word & !TimerEntry::SLEEP))
+            match word & TimerEntry::TAGS {
+                0 => Timer::Handle(Own::from_word(word)),
+                TimerEntry::SLEEP => Timer::Sleep(Own::from_word(word & !TimerEntry::TAGS)),
+                _ => Timer::Timeout(Own::from_word(word & !TimerEntry::TAGS)),
             }
         }
     }
@@ -99,6 +108,7 @@ impl reactor::Slot for TimerEntry {
         self.look(|timer| match timer {
             Timer::Handle(timer) => timer.set_position(position),
             Timer::Sleep(sleep) => sleep.set_position(position),
+            Timer::Timeout(timeout) => timeout.set_position(position),
         });
     }
     #[inline(always)]
@@ -106,6 +116,7 @@ impl reactor::Slot for TimerEntry {
         self.look(|timer| match timer {
             Timer::Handle(timer) => timer.position(),
             Timer::Sleep(sleep) => sleep.position(),
+            Timer::Timeout(timeout) => timeout.position(),
         })
     }
 }
@@ -132,6 +143,8 @@ pub(crate) struct LoopState {
     debug: Cell<bool>,
     /// Whether `call_soon` is our own: a subclass that overrides it must see every callback.
     plain: Cell<bool>,
+    /// Whether time, timers and the making of tasks and futures are our own, too.
+    standard: Cell<bool>,
     /// Whether the loop waits without the GIL, so that another thread must ring.
     pub(super) parked: Cell<bool>,
 }
@@ -155,6 +168,7 @@ impl LoopState {
             closed: Cell::new(false),
             debug: Cell::new(false),
             plain: Cell::new(false),
+            standard: Cell::new(false),
             parked: Cell::new(false),
         }
     }
@@ -200,6 +214,7 @@ impl Class for LoopState {
             entry.look(|timer| match timer {
                 Timer::Handle(timer) => timer.as_handle().visit(visitor),
                 Timer::Sleep(sleep) => visitor.object(&**sleep),
+                Timer::Timeout(timeout) => visitor.object(&**timeout),
             })?;
         }
         object.io.get().map_or(Ok(()), |io| io.visit(visitor))
@@ -244,6 +259,18 @@ impl EventLoop {
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.plain.get()
+    }
+
+    /// Whether native code may set timers without asking the loop's methods.
+    #[inline(always)]
+    pub(crate) fn is_standard(&self) -> bool {
+        self.standard.get()
+    }
+
+    /// Whether native code may make Tasks without asking the loop's methods.
+    #[inline(always)]
+    pub(crate) fn makes_plain_tasks(&self) -> bool {
+        self.standard.get() && !self.task_factory.is_some() && !self.task_class.is_some()
     }
 
     #[inline(always)]
@@ -363,8 +390,22 @@ impl EventLoop {
 fn init(this: &EventLoop, args: Args<'_>) -> Res<()> {
     static NONE: Signature<0> = Signature { method: "Loop", names: [], positional: 0, required: 0 };
     args.bind(&NONE)?;
-    let inherited = value::type_of(this.as_any()).attr(&names::CALL_SOON)?;
-    this.plain.set(is_same_method(&inherited, &*LOOP.object().attr(&names::CALL_SOON)?));
+    let class = value::type_of(this.as_any());
+    let inherits = |name: &'static names::Name| -> Res<bool> {
+        Ok(is_same_method(&*class.attr(name)?, &*LOOP.object().attr(name)?))
+    };
+    let mut standard = inherits(&names::CALL_SOON)?;
+    this.plain.set(standard);
+    for name in [
+        &names::CALL_LATER,
+        &names::CALL_AT,
+        &names::TIME,
+        &names::CREATE_FUTURE,
+        &names::CREATE_TASK,
+    ] {
+        standard = standard && inherits(name)?;
+    }
+    this.standard.set(standard);
     if this.io.get().is_none() {
         let io = Io::new().map_err(|failure| error::os_error(&failure))?;
         let _ = this.io.set(io);

@@ -1,7 +1,7 @@
 //! The ready queue: what the next turn runs, first in, first out.
 //!
 //! An entry is one word, a strong reference whose low bits say what it is: a Task to step, a Handle
-//! to run, or a sleep to end. Between a Future that is done and the Task that waits for it there is then no
+//! to run, a sleep to end, a timeout that expired, or a Future whose watcher is to hear of its end. Between a Future that is done and the Task that waits for it there is then no
 //! Handle, no callable and no copied context.
 
 use std::cell::UnsafeCell;
@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 
 use super::handle::Handle;
 use crate::py::{Own, Stop, Visitor};
+use crate::tasks::future::Future;
 use crate::tasks::sleep::Sleep;
 use crate::tasks::task::Task;
+use crate::tasks::timeout::Timeout;
 
 /// One entry, taken out.
 pub(crate) enum Entry {
@@ -18,11 +20,17 @@ pub(crate) enum Entry {
     Handle(Own<Handle>),
     /// A sleep whose time has come.
     Wake(Own<Sleep>),
+    /// A timeout that has expired.
+    Expire(Own<Timeout>),
+    /// A Future that is done and has a watcher.
+    Notice(Own<Future>),
 }
 
 const HANDLE: usize = 1;
 const WAKE: usize = 2;
-const TAGS: usize = HANDLE | WAKE;
+const EXPIRE: usize = 3;
+const NOTICE: usize = 4;
+const TAGS: usize = 7;
 
 impl Entry {
     #[inline(always)]
@@ -33,7 +41,9 @@ impl Entry {
             match word & TAGS {
                 0 => Entry::Task(Own::from_word(word)),
                 HANDLE => Entry::Handle(Own::from_word(word & !TAGS)),
-                _ => Entry::Wake(Own::from_word(word & !TAGS)),
+                WAKE => Entry::Wake(Own::from_word(word & !TAGS)),
+                EXPIRE => Entry::Expire(Own::from_word(word & !TAGS)),
+                _ => Entry::Notice(Own::from_word(word & !TAGS)),
             }
         }
     }
@@ -73,6 +83,16 @@ impl ReadyQueue {
     }
 
     #[inline(always)]
+    pub(crate) fn push_expired(&self, timeout: Own<Timeout>) {
+        self.words().push_back(timeout.into_word() | EXPIRE);
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_notice(&self, future: Own<Future>) {
+        self.words().push_back(future.into_word() | NOTICE);
+    }
+
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Entry> {
         self.words().pop_front().map(Entry::from_word)
     }
@@ -104,6 +124,8 @@ impl ReadyQueue {
                 Entry::Task(task) => visitor.object(&**task)?,
                 Entry::Handle(handle) => handle.visit(visitor)?,
                 Entry::Wake(sleep) => visitor.object(&**sleep)?,
+                Entry::Expire(timeout) => visitor.object(&**timeout)?,
+                Entry::Notice(future) => visitor.object(&**future)?,
             }
         }
         Ok(())

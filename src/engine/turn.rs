@@ -14,7 +14,9 @@ use super::handle::{Call, Handle};
 use super::ready::Entry;
 use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore};
 use crate::py::{Any, AsObject, Raised, Res, names, thread_ident, value};
+use crate::tasks::future::Future;
 use crate::tasks::step;
+use crate::tasks::timeout::Timeout;
 
 /// asyncio never waits longer than this in one go.
 const LONGEST_WAIT: f64 = 24.0 * 3600.0;
@@ -81,7 +83,9 @@ fn turn(this: &EventLoop) -> Res<()> {
                 }
             }
             Entry::Handle(handle) => run_handle(this, &handle)?,
+            Entry::Notice(future) => notify(this, &future)?,
             Entry::Wake(sleep) => sleep.wake(this),
+            Entry::Expire(timeout) => expire(this, &timeout)?,
         }
     }
     Ok(())
@@ -138,8 +142,35 @@ fn take_due_timers(this: &EventLoop) {
         match entry.open() {
             Timer::Handle(timer) => this.ready().push_handle(timer.as_handle().own()),
             Timer::Sleep(sleep) => this.ready().push_wake(sleep),
+            Timer::Timeout(timeout) => this.ready().push_expired(timeout),
         }
     }
+}
+
+/// A watcher hears of the end of a Future: in asyncio a callback like any other.
+#[inline(always)]
+fn notify(this: &EventLoop, future: &Future) -> Res<()> {
+    future.notify().or_else(|raised| native_callback_failed(this, future.as_any(), raised))
+}
+
+/// A timeout expires: in asyncio a callback like any other.
+#[cold]
+fn expire(this: &EventLoop, timeout: &Timeout) -> Res<()> {
+    current::withdraw(this)?;
+    timeout.expire().or_else(|raised| native_callback_failed(this, timeout.as_any(), raised))
+}
+
+#[cold]
+fn native_callback_failed(this: &EventLoop, subject: &Any, raised: Raised) -> Res<()> {
+    let exception = fetch(raised);
+    if is_fatal(&exception) {
+        return Err(restore(exception));
+    }
+    let empty = value::tuple(&[])?;
+    let callback = value::type_of(subject);
+    this.as_any()
+        .call_method(&names::CALLBACK_FAILED, &[&callback, &empty, value::none_ref(), &exception])
+        .map(|_| ())
 }
 
 /// Runs a callback; its exception goes to the exception handler.
@@ -200,12 +231,14 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
             sleep.wake(this);
             return Ok(());
         }
+        Entry::Notice(future) => return notify(this, future),
+        Entry::Expire(timeout) => return expire(this, timeout),
     };
     this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
     let outcome = match entry {
         Entry::Task(task) => step::run(this, task).or_else(|failed| step_failed(this, failed)),
         Entry::Handle(handle) => run_handle_and_keep(this, &handle),
-        Entry::Wake(_) => Ok(()),
+        Entry::Wake(_) | Entry::Notice(_) | Entry::Expire(_) => Ok(()),
     };
     let mut cleared = Ok(());
     preserving(|| cleared = this.as_any().set_attr(&names::CURRENT_HANDLE, value::none_ref()));

@@ -75,6 +75,16 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The keywords alone, for functions whose positional arguments are a list.
+    pub(crate) fn keywords_only(&self) -> Args<'a> {
+        let keywords = match self.keywords {
+            Keywords::None => Keywords::None,
+            Keywords::Names(names, values) => Keywords::Names(names, values),
+            Keywords::Dict(dict) => Keywords::Dict(dict),
+        };
+        Args { positional: &[], keywords }
+    }
+
     #[inline(always)]
     pub(crate) fn has_no_keywords(&self) -> bool {
         matches!(self.keywords, Keywords::None)

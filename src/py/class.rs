@@ -315,6 +315,22 @@ impl<S: Class> Builder<S> {
         self
     }
 
+    pub(crate) fn async_iter<R: Return, F>(mut self, _: F) -> Self
+    where
+        F: Fn(&Object<S>) -> R + Copy,
+    {
+        self.slot(ffi::Py_am_aiter, entry::unary::<S, R, F> as *mut c_void);
+        self
+    }
+
+    pub(crate) fn async_next<R: Return, F>(mut self, _: F) -> Self
+    where
+        F: Fn(&Object<S>) -> R + Copy,
+    {
+        self.slot(ffi::Py_am_anext, entry::unary::<S, R, F> as *mut c_void);
+        self
+    }
+
     pub(crate) fn sends<F: Fn(&Object<S>) -> Res<super::Sent> + Copy>(mut self, _: F) -> Self {
         self.slot(ffi::Py_am_send, entry::send::<S, F> as *mut c_void);
         self

@@ -26,6 +26,7 @@ pub(super) unsafe fn checked(ptr: Ptr) -> Res {
 /// The built-in exception types that we raise ourselves.
 #[derive(Clone, Copy)]
 pub(crate) enum Builtin {
+    AssertionError,
     AttributeError,
     ImportError,
     RuntimeError,
@@ -45,6 +46,7 @@ impl Builtin {
         // SAFETY: the interpreter's static exception types live for ever.
         unsafe {
             Any::from_ptr(match self {
+                Builtin::AssertionError => ffi::PyExc_AssertionError,
                 Builtin::AttributeError => ffi::PyExc_AttributeError,
                 Builtin::ImportError => ffi::PyExc_ImportError,
                 Builtin::RuntimeError => ffi::PyExc_RuntimeError,

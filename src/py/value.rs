@@ -148,6 +148,29 @@ pub(crate) fn list() -> Res {
     unsafe { checked(ffi::PyList_New(0)) }
 }
 
+/// A list of these objects.
+pub(crate) fn list_of(items: Vec<Own<Any>>) -> Res {
+    // SAFETY: a new list of this length, every place filled once; nothing runs in between.
+    unsafe {
+        let list = checked(ffi::PyList_New(items.len() as isize))?;
+        for (index, item) in items.into_iter().enumerate() {
+            ffi::PyList_SET_ITEM(list.as_ptr(), index as isize, item.into_ptr());
+        }
+        Ok(list)
+    }
+}
+
+/// Whether objects of this type are equal only to themselves.
+#[inline]
+pub(crate) fn has_identity_equality(object: &Any) -> bool {
+    // SAFETY: a live object has a live type; its slots are compared with the root type's.
+    unsafe {
+        let kind = object.type_ptr();
+        (*kind).tp_hash == ffi::PyBaseObject_Type.tp_hash
+            && (*kind).tp_richcompare == ffi::PyBaseObject_Type.tp_richcompare
+    }
+}
+
 pub(crate) fn append(list: &Any, item: &Any) -> Res<()> {
     // SAFETY: `list` is a list of ours, `item` is live.
     if unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) } == 0 {
@@ -169,6 +192,57 @@ pub(crate) fn set_of(items: impl Iterator<Item = Own<Any>>) -> Res {
         }
         Ok(set)
     }
+}
+
+/// `len(list)`.
+pub(crate) fn list_len(list: &Any) -> usize {
+    // SAFETY: a list of ours.
+    unsafe { ffi::PyList_GET_SIZE(list.as_ptr()) as usize }
+}
+
+/// `len(set)`.
+pub(crate) fn set_len(set: &Any) -> usize {
+    // SAFETY: a set of ours.
+    unsafe { ffi::PySet_Size(set.as_ptr()) as usize }
+}
+
+/// The items of a set as it is now.
+pub(crate) fn items_of_set(set: &Any) -> Res<Vec<Own<Any>>> {
+    let mut items = Vec::with_capacity(set_len(set));
+    each(set, |item| {
+        items.push(item.own());
+        Ok(())
+    })?;
+    Ok(items)
+}
+
+/// A new empty set.
+pub(crate) fn set() -> Res {
+    // SAFETY: returns a new reference or null.
+    unsafe { checked(ffi::PySet_New(std::ptr::null_mut())) }
+}
+
+/// `set(iterable)`.
+pub(crate) fn set_from(iterable: &Any) -> Res {
+    // SAFETY: a live object, which is asked for its iterator.
+    unsafe { checked(ffi::PySet_New(iterable.as_ptr())) }
+}
+
+/// Runs `f` with each item of an iterable.
+pub(crate) fn each(iterable: &Any, mut f: impl FnMut(&Any) -> Res<()>) -> Res<()> {
+    // SAFETY: a live object; each item is a new reference, null at the end or on an error.
+    unsafe {
+        let iterator = checked(ffi::PyObject_GetIter(iterable.as_ptr()))?;
+        while let Some(item) = Own::<Any>::from_new(ffi::PyIter_Next(iterator.as_ptr())) {
+            f(&item)?;
+        }
+    }
+    if super::error::occurred() { Err(Raised) } else { Ok(()) }
+}
+
+/// `str(object)` as text.
+pub(crate) fn str_text(object: &Any) -> Res<String> {
+    text_of(&*str_of(object)?)
 }
 
 pub(crate) fn set_add(set: &Any, item: &Any) -> Res<()> {
@@ -281,6 +355,24 @@ pub(crate) fn set_cause(exception: &Any, cause: &Any) {
         ffi::PyException_SetCause(exception.as_ptr(), cause.own().into_ptr());
         ffi::PyException_SetContext(exception.as_ptr(), cause.own().into_ptr());
     }
+}
+
+/// `exception.__context__`.
+pub(crate) fn context_of(exception: &Any) -> Option<Own<Any>> {
+    // SAFETY: an exception instance; null means none and sets no error.
+    unsafe { Own::from_new(ffi::PyException_GetContext(exception.as_ptr())) }
+}
+
+/// `exception.__context__ = context`.
+pub(crate) fn set_context(exception: &Any, context: &Any) {
+    // SAFETY: the setter takes over one reference.
+    unsafe { ffi::PyException_SetContext(exception.as_ptr(), context.own().into_ptr()) }
+}
+
+/// Makes `raise exception from None` of it.
+pub(crate) fn suppress_context(exception: &Any) {
+    // SAFETY: an exception instance; no cause is no cause.
+    unsafe { ffi::PyException_SetCause(exception.as_ptr(), std::ptr::null_mut()) }
 }
 
 /// The value of a StopIteration instance.

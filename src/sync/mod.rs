@@ -3,10 +3,10 @@
 mod bound;
 mod lock;
 mod methods;
-mod waiters;
 
 use crate::py::Res;
 use crate::py::module::Module;
+use crate::tasks::waiters;
 
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {

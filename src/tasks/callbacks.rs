@@ -2,7 +2,8 @@
 //!
 //! Nearly every Future has exactly one, so the first lies in the object and only further ones cost
 //! an allocation. A waiting Task is kept as itself, not as a callable: when the Future is done the
-//! Task goes straight into the ready queue.
+//! Task goes straight into the ready queue. So is a watcher, a native object such as a gather or a
+//! TaskGroup that has to hear of the end (`watch`).
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::ManuallyDrop;
@@ -10,7 +11,7 @@ use std::mem::ManuallyDrop;
 use super::task::{Task, TaskState};
 use crate::py::{Any, AsObject, Own, Stop, Visitor};
 
-/// One of them. Two words: without a context, the target is a Task to wake.
+/// One of them. Two words: without a context, the target is a Task to wake or a watcher.
 pub(crate) struct Waiter {
     target: Own<Any>,
     context: Option<Own<Any>>,
@@ -20,11 +21,17 @@ pub(crate) struct Waiter {
 pub(crate) enum Wake {
     Task(Own<Task>),
     Callback(Own<Any>, Own<Any>),
+    Watcher(Own<Any>),
 }
 
 impl Waiter {
     pub(crate) fn task(task: Own<Task>) -> Waiter {
         Waiter { target: task.into_any(), context: None }
+    }
+
+    /// No watcher is a Task.
+    pub(crate) fn watcher(watcher: Own<Any>) -> Waiter {
+        Waiter { target: watcher, context: None }
     }
 
     pub(crate) fn callback(callback: Own<Any>, context: Own<Any>) -> Waiter {
@@ -35,8 +42,11 @@ impl Waiter {
     pub(crate) fn open(self) -> Wake {
         match self.context {
             Some(context) => Wake::Callback(self.target, context),
-            // SAFETY: only `Waiter::task` makes one without a context, from a Task.
-            None => Wake::Task(unsafe { self.target.assume_own::<TaskState>() }),
+            None if self.target.cast::<TaskState>().is_some() => {
+                // SAFETY: just looked at.
+                Wake::Task(unsafe { self.target.assume_own::<TaskState>() })
+            }
+            None => Wake::Watcher(self.target),
         }
     }
 
@@ -125,6 +135,43 @@ impl Callbacks {
         (self.first.take(), self.rest().is_some())
     }
 
+    /// Takes the first alone.
+    pub(crate) fn pop(&self) -> Option<Waiter> {
+        let first = self.first.take();
+        if self.rest().is_some() {
+            self.pull_up();
+        }
+        first
+    }
+
+    /// Fills the first place from the others.
+    #[cold]
+    fn pull_up(&self) {
+        let Some(rest) = self.rest() else { return };
+        if !rest.is_empty() {
+            self.first.set(Some(rest.remove(0)));
+        }
+        if rest.is_empty() {
+            *self.rest() = None;
+        }
+    }
+
+    /// Takes out this watcher, if it is there.
+    pub(crate) fn remove_watcher(&self, watcher: &Any) -> Option<Waiter> {
+        let is_it = |waiter: &Waiter| waiter.context.is_none() && waiter.target.is(watcher);
+        // SAFETY: a look; nothing runs.
+        if unsafe { (*self.first.as_ptr()).as_ref() }.is_some_and(is_it) {
+            return self.pop();
+        }
+        let rest = self.rest().as_mut()?;
+        let index = rest.iter().position(is_it)?;
+        let found = rest.remove(index);
+        if rest.is_empty() {
+            *self.rest() = None;
+        }
+        Some(found)
+    }
+
     /// Takes all of them, in order.
     pub(crate) fn take(&self) -> (Option<Waiter>, Vec<Waiter>) {
         let rest = self.rest().take().map_or_else(Vec::new, |rest| *rest);
@@ -164,7 +211,9 @@ impl Callbacks {
 
     /// The Tasks that wait here.
     pub(crate) fn tasks(&self) -> Vec<Own<Any>> {
-        let waits = |waiter: &Waiter| waiter.context.is_none();
+        let waits = |waiter: &Waiter| {
+            waiter.context.is_none() && waiter.target.cast::<TaskState>().is_some()
+        };
         self.snapshot().into_iter().filter(waits).map(|waiter| waiter.target).collect()
     }
 }

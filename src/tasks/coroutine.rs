@@ -17,7 +17,8 @@ use super::task::Task;
 use crate::engine::asyncio::asyncio;
 use crate::py::{
     Any, Args, AsObject, Builder, Builtin, Class, Managed, Object, Own, Pool, Raised, Res, Sent,
-    Slot, Stop, TypeCell, Visitor, create, error, names, raise, runtime_error, stop, track, value,
+    Slot, Stop, TypeCell, Visitor, create, error, names, raise, runtime_error, stop, track,
+    type_error, value,
 };
 
 pub(crate) type Coroutine = Object<CoroutineState>;
@@ -165,6 +166,21 @@ pub(crate) fn coroutine(
         other: Slot::empty(),
         weakrefs: Managed::new(),
     })
+}
+
+/// The exception in the arguments of `__aexit__(exc_type, exc, traceback)`; its class where only
+/// that was given.
+#[inline]
+pub(crate) fn exit_exception(args: &Args<'_>, method: &str) -> Res<Option<Own<Any>>> {
+    match args.positional {
+        [class, exception, _] if args.has_no_keywords() => {
+            Ok([exception, class].into_iter().find(|given| !given.is_none()).map(|e| e.own()))
+        }
+        given => Err(type_error(&format!(
+            "{method}() takes 4 positional arguments but {} were given",
+            given.len() + 1
+        ))),
+    }
 }
 
 /// The way of a behaviour to say that it returned nothing.

@@ -9,7 +9,9 @@
 use std::cell::{Cell, OnceCell};
 
 use super::callbacks::{Callbacks, Waiter, Wake};
+use super::gather::{Gathering, GatheringState};
 use super::task::{Task, TaskState};
+use super::watch;
 use crate::engine::asyncio::{asyncio, invalid_state};
 use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::engine::handle::Handle;
@@ -209,6 +211,7 @@ pub(crate) fn as_native(object: &Any) -> Option<&Future> {
     object
         .cast_exact::<FutureState>()
         .or_else(|| object.cast_exact::<TaskState>().map(Task::as_future))
+        .or_else(|| object.cast_exact::<GatheringState>().map(Gathering::as_future))
 }
 
 impl Future {
@@ -433,6 +436,17 @@ impl Future {
         unsafe { self.value.peek() }.is_some_and(value::can_hold_cycle)
     }
 
+    #[inline(always)]
+    pub(crate) fn has_plain_result(&self) -> bool {
+        self.outcome.get() == Outcome::Result
+    }
+
+    /// The result, if that is what there is.
+    #[inline(always)]
+    pub(super) fn plain_result(&self) -> Option<Own<Any>> {
+        self.held(Outcome::Result)
+    }
+
     /// The value without any of the above, for `_result` and `_exception`.
     pub(super) fn held(&self, wanted: Outcome) -> Option<Own<Any>> {
         (self.outcome.get() == wanted).then(|| self.value.get()).flatten()
@@ -462,6 +476,13 @@ impl Future {
         self.track_self();
         self.callbacks.push(Waiter::callback(callback.own(), context));
         Ok(())
+    }
+
+    /// Puts a watcher here. `watch::watch` is the way in.
+    #[inline(always)]
+    pub(super) fn add_watcher(&self, watcher: Own<Any>) {
+        self.track_self();
+        self.callbacks.push(Waiter::watcher(watcher));
     }
 
     /// Puts a Task to wait here. Both are tracked: together they may be a cycle.
@@ -499,6 +520,11 @@ impl Future {
                     let handle = Handle::for_callback(event_loop, callback, self, context)?;
                     event_loop.ready().push_handle(handle);
                 }
+                // It stays until its turn, which finds it by this Future.
+                Wake::Watcher(watcher) => {
+                    self.callbacks.push(Waiter::watcher(watcher));
+                    event_loop.ready().push_notice(self.own());
+                }
             }
             return Ok(());
         }
@@ -512,6 +538,19 @@ impl Future {
             Wake::Callback(callback, context) => {
                 call_soon(&event_loop, &callback, Some(self.as_any()), &context)
             }
+            Wake::Watcher(watcher) => {
+                let callback = watch::callable(&watcher)?;
+                let context = context::copy_current()?;
+                call_soon(&event_loop, &callback, Some(self.as_any()), &context)
+            }
+        }
+    }
+
+    /// A notice of this Future had its turn: tells the first watcher that was left.
+    pub(crate) fn notify(&self) -> Res<()> {
+        match self.callbacks.pop().map(Waiter::open) {
+            Some(Wake::Watcher(watcher)) => watch::notify(&watcher, self.as_any()),
+            _ => Ok(()),
         }
     }
 

@@ -75,7 +75,8 @@ fn add_done_callback(this: &Future, args: Args<'_>) -> Res<()> {
 
 fn remove_done_callback(this: &Future, callback: &Any) -> Res<i64> {
     this.event_loop()?;
-    if this.callbacks.is_empty() {
+    // What a Future that is done still has are notices on their way.
+    if this.callbacks.is_empty() || this.is_done() {
         return Ok(0);
     }
     let before = this.callbacks.snapshot();
@@ -111,13 +112,14 @@ fn callable_of(_: &Future, waiter: &super::callbacks::Waiter) -> Res {
     match waiter.clone().open() {
         super::callbacks::Wake::Task(task) => task.wakeup_callable(),
         super::callbacks::Wake::Callback(callback, _) => Ok(callback),
+        super::callbacks::Wake::Watcher(watcher) => super::watch::callable(&watcher),
     }
 }
 
 /// `_callbacks`: None, or a list of (callable, context).
 fn callbacks(this: &Future) -> Res<Option<Own<Any>>> {
     let waiters = this.callbacks.snapshot();
-    if waiters.is_empty() {
+    if waiters.is_empty() || this.is_done() {
         return Ok(None);
     }
     let list = value::list()?;
@@ -125,6 +127,9 @@ fn callbacks(this: &Future) -> Res<Option<Own<Any>>> {
         let (callable, context) = match waiter.open() {
             super::callbacks::Wake::Task(task) => (task.wakeup_callable()?, task.context_object()?),
             super::callbacks::Wake::Callback(callback, context) => (callback, context),
+            super::callbacks::Wake::Watcher(watcher) => {
+                (super::watch::callable(&watcher)?, value::none())
+            }
         };
         value::append(&list, &*value::tuple(&[&callable, &context])?)?;
     }

@@ -1,20 +1,33 @@
 //! Future and Task: what runs on the loop, and the waiting between them.
 
+mod any_future;
+mod as_completed;
 mod callbacks;
 pub(crate) mod coroutine;
 pub(crate) mod future;
 mod future_iter;
 mod future_type;
+mod gather;
+mod group;
 pub(crate) mod list;
+mod shield;
 pub(crate) mod sleep;
+mod spawn;
 pub(crate) mod step;
 pub(crate) mod task;
 mod task_type;
+mod threads;
+pub(crate) mod timeout;
+mod wait;
+mod wait_for;
+pub(crate) mod waiters;
+mod watch;
 
 use crate::engine::asyncio::asyncio;
 use crate::py::class::adopt_methods;
+use crate::py::function::function;
 use crate::py::module::Module;
-use crate::py::{Any, Args, AsObject, Own, Res, Signature, names};
+use crate::py::{Any, Args, AsObject, Own, Res, Signature, import, names};
 
 static PAIR: Signature<2> = Signature {
     method: "future_add_to_awaited_by",
@@ -38,6 +51,24 @@ fn pair(
     }
 }
 
+/// Records that `awaiter` waits for `future`, for asyncio's call graph.
+fn note_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
+    match (future.cast::<future::FutureState>(), &asyncio().add_to_awaited_by) {
+        (Some(ours), _) => future_type::add_awaited_by(ours, awaiter),
+        (None, Some(stock)) => stock.call(&[future, awaiter]).map(drop),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Takes that back.
+fn forget_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
+    match (future.cast::<future::FutureState>(), &asyncio().discard_from_awaited_by) {
+        (Some(ours), _) => future_type::discard_awaited_by(ours, awaiter),
+        (None, Some(stock)) => stock.call(&[future, awaiter]).map(drop),
+        (None, None) => Ok(()),
+    }
+}
+
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     future_iter::build()?;
@@ -48,11 +79,24 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"Task", task)?;
     sleep::build()?;
     coroutine::build()?;
-    module.function(
-        c"sleep",
-        c"sleep(delay, result=None)\n--\n\nCoroutine that completes after a given time (in seconds).",
-        |_, args: Args<'_>| sleep::sleep(&args),
-    )?;
+    gather::build()?;
+    shield::build()?;
+    wait::build()?;
+    as_completed::build()?;
+    module.add(c"TaskGroup", group::build()?)?;
+    timeout::add_to(module)?;
+    let stock = |name| asyncio().tasks.attr(name);
+    let add = |name, function: Res| module.add(name, &*function?);
+    add(c"sleep", function(stock(&names::SLEEP)?, |args: Args<'_>| sleep::sleep(&args)))?;
+    add(c"gather", function(stock(&names::GATHER)?, gather::gather))?;
+    add(c"shield", function(stock(&names::SHIELD)?, shield::shield))?;
+    add(c"wait", function(stock(&names::WAIT)?, wait::wait))?;
+    add(c"wait_for", function(stock(&names::WAIT_FOR)?, wait_for::wait_for))?;
+    add(c"as_completed", function(stock(&names::AS_COMPLETED)?, as_completed::as_completed))?;
+    add(c"ensure_future", function(stock(&names::ENSURE_FUTURE)?, spawn::ensure_future))?;
+    let create_task = spawn::create_task_in_running_loop;
+    add(c"create_task", function(stock(&names::CREATE_TASK)?, create_task))?;
+    add(c"to_thread", function(import(c"asyncio.threads", c"to_thread")?, threads::to_thread))?;
     module.function(
         c"future_add_to_awaited_by",
         c"future_add_to_awaited_by(future, waiter, /)\n--\n\nRecord that `waiter` is awaiting on `future`.",

@@ -406,7 +406,7 @@ fn park_on_foreign(task: &Task, awaited: &Any) -> Res<()> {
 }
 
 /// The loop of any Future-like object: `get_loop()`, or `_loop` of older ones.
-fn loop_of(future: &Any) -> Res {
+pub(super) fn loop_of(future: &Any) -> Res {
     match future.attr_if_any(&names::GET_LOOP)? {
         Some(get_loop) => get_loop.call(&[]),
         None => future.attr(&names::LOOP_ATTR),

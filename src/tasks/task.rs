@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::coroutine::as_wait;
 use super::future::{Future, FutureState, Outcome, as_native, call_soon};
+use super::gather::GatheringState;
 use super::list::Links;
 use super::sleep::SleepState;
 use super::step;
@@ -358,6 +359,9 @@ impl Task {
 pub(super) fn cancel_any(waiter: &Any, message: Option<&Any>) -> Res<bool> {
     if let Some(task) = waiter.cast_exact::<TaskState>() {
         return task.cancel(message);
+    }
+    if let Some(gathering) = waiter.cast_exact::<GatheringState>() {
+        return gathering.cancel(message);
     }
     if let Some(future) = as_native(waiter) {
         return future.cancel_self(message);

@@ -1,4 +1,5 @@
-//! The one list of waiters under every lock, event, condition, semaphore and queue.
+//! The one list of waiters under every lock, event, condition, semaphore and queue, and under
+//! `as_completed`.
 //!
 //! Coroutines in the order in which they came, linked through themselves: to enter, to leave from
 //! anywhere and to find the first costs the same however many wait, where asyncio's deque looks
@@ -6,9 +7,9 @@
 
 use std::cell::Cell;
 
+use super::coroutine::Coroutine;
 use crate::engine::asyncio::asyncio;
 use crate::py::{Any, AsObject, Own, Res, Stop, Visitor, value};
-use crate::tasks::coroutine::Coroutine;
 
 /// The list's ends, a field of the primitive, which does not move.
 pub(crate) struct Waiters {
