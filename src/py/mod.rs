@@ -24,9 +24,7 @@ mod object;
 pub(crate) mod stop;
 pub(crate) mod value;
 
-#[cfg(not(Py_3_14))]
-pub(crate) use args::unexpected;
-pub(crate) use args::{Args, Leading, Signature};
+pub(crate) use args::{Args, Leading, Signature, unexpected};
 pub(crate) use call::{
     CFunction, Sent, context, dict_get, dict_remove, dict_set, import, thread_ident, without_gil,
 };
