@@ -18,15 +18,24 @@ if TYPE_CHECKING:
 DEFAULT = 1.0
 AGAINST_BEST_PEER = {
     "call_soon": 1.5,
-    "sleep0": 1.5,
-    "switch100": 1.4,
-    "task_spawn": 3.5,
-    "future": 3.5,
     "timer_cancel": 1.7,
     "threadsafe": 1.0,
-    "gather100": 1.4,
-    "queue_pingpong": 1.6,
-    "sleepers": 1.2,
+    "to_thread": 1.3,
+    "sleep0": 3.0,
+    "switch100": 2.8,
+    "task_spawn": 3.5,
+    "future": 3.5,
+    "gather100": 7.0,
+    "taskgroup100": 6.0,
+    "wait_for": 8.0,
+    "timeout": 5.5,
+    "sleepers": 6.0,
+    "lock": 6.0,
+    "semaphore": 4.5,
+    "event": 4.0,
+    "condition": 4.0,
+    "barrier10": 4.0,
+    "queue_pingpong": 8.0,
 }
 BYTES_AT_MOST = {"sleeping_task": 700.0}
 

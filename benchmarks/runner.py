@@ -221,6 +221,7 @@ def run_round(
                     "workload": work.name,
                     "seconds": settings.seconds,
                     "samples": settings.samples,
+                    "quick": settings.quick,
                 }
                 reply = crew.ask(contestant, request, settings.timeout)
                 cell.rates += reply.get("rates", [])

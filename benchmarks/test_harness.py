@@ -7,12 +7,13 @@ Beside what it tests, and fast: a benchmark that is wrong misleads for as long a
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib.util
 import json
 import sys
 import xml.etree.ElementTree as ET
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,9 +21,10 @@ from benchmarks import __main__ as command
 from benchmarks import bars, chart, engines, memory, paired, runner, tables, workloads
 from benchmarks.progress import Progress
 from benchmarks.results import Cell, Results
-from benchmarks.worker import NOT_BUILT, told
+from benchmarks.worker import NOT_BUILT, measure, told
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Iterator
     from pathlib import Path
 
 SETTINGS = runner.Settings(rounds=1, samples=2, seconds=0.001)
@@ -126,7 +128,8 @@ def test_a_run_survives_being_stored() -> None:
 
 def test_the_bars_are_the_ones_that_were_set() -> None:
     verdicts = {v.name: v for v in bars.verdicts(a_run())}
-    assert verdicts["sleep0"].passed
+    assert verdicts["timer_cancel"].passed
+    assert verdicts["shield"].passed, "where no bar was set, the best peer is the bar"
     assert not verdicts["task_spawn"].passed, "twice the best peer is not three and a half times"
     assert verdicts["memory sleeping_task"].passed
     assert set(bars.AGAINST_BEST_PEER) <= set(workloads.WORKLOADS)
@@ -203,11 +206,68 @@ def test_every_workload_runs_on_asyncio() -> None:
     results = runner.run(
         [runner.Contestant(engines.BY_NAME["asyncio"])],
         work,
-        runner.Settings(rounds=1, samples=1, seconds=0, memory=False),
+        runner.Settings(rounds=1, samples=1, seconds=0, memory=False, quick=True),
         Progress(silent=True),
     )
     assert tables.failures(results) == []
     assert all(results.rate(w.name, "asyncio") for w in work)
+
+
+class Rounding(asyncio.Queue[int]):
+    """A queue that gives back another number than it was given."""
+
+    def _get(self) -> int:
+        return super()._get() // 2 * 2
+
+
+def too_few(awaitables: Iterable[Awaitable[int]]) -> Iterator[Awaitable[int]]:
+    """as_completed that forgets one of them."""
+    found: list[Any] = list(asyncio.as_completed(awaitables))
+    found[0].close()
+    return iter(found[1:])
+
+
+async def backwards(*awaitables: Awaitable[int]) -> list[int]:
+    """gather whose results have lost their order."""
+    return (await asyncio.gather(*awaitables))[::-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "primitive", "broken"),
+    [
+        ("gather_values", "gather", backwards),
+        ("as_completed100", "as_completed", too_few),
+        ("as_completed1000", "as_completed", too_few),
+        ("queue_free", "Queue", Rounding),
+        ("queue_contended", "Queue", lambda size: Rounding(size)),
+        ("lifo_queue", "LifoQueue", asyncio.Queue),
+        ("priority_queue", "PriorityQueue", asyncio.Queue),
+        ("to_thread", "to_thread", lambda call, i: asyncio.sleep(0, 0)),
+    ],
+)
+def test_work_that_was_not_done_is_noticed(name: str, primitive: str, broken: object) -> None:
+    own = ModuleType("own")
+    setattr(own, primitive, broken)
+    work = workloads.WORKLOADS[name]
+    opened = dataclasses.replace(engines.BY_NAME["asyncio"].open(), aio=engines.namespace(own))
+    with pytest.raises(AssertionError):
+        measure(opened, work, 0, 1)
+
+
+def test_what_takes_seconds_is_measured_once_and_shortened_for_a_smoke_run() -> None:
+    sizes = []
+
+    async def run(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+        sizes.append(n)
+
+    long = workloads.Workload("long", "crowds", "", 1000, run, quick=10)
+    opened = engines.BY_NAME["asyncio"].open()
+    assert len(measure(opened, long, 0, 3)) == 1
+    assert len(measure(opened, long, 0, 3, quick=True)) == 1
+    assert sizes == [1000, 10]
+    short = dataclasses.replace(long, quick=0)
+    assert len(measure(opened, short, 0, 3, quick=True)) == 3
+    assert sizes == [1000, 10] + [1000] * 4, "a warm-up, then the samples"
 
 
 def test_memory_is_counted_per_thing() -> None:

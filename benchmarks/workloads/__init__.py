@@ -25,13 +25,18 @@ GROUPS = {
     "loop": "The loop: callbacks, timers, threads, file descriptors",
     "tasks": "Tasks, futures and what waits for them",
     "sync": "Locks, events and queues",
+    "crowds": "A thousand at once, and a million",
     "net": "Sockets and streams, client and server in one loop",
 }
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One row of the tables. With `needs`, an engine may lack what it takes and say so."""
+    """One row of the tables. With `needs`, an engine may lack what it takes and say so.
+
+    With `quick`, one unit takes seconds: it is measured once a round, without a warm-up, and a
+    smoke run is content with this smaller size.
+    """
 
     name: str
     group: str
@@ -40,13 +45,14 @@ class Workload:
     run: Run
     needs: str = ""
     since: tuple[int, int] = (3, 11)
+    quick: int = 0
 
 
 WORKLOADS: dict[str, Workload] = {}
 
 
 def workload(
-    size: int, *, needs: str = "", since: tuple[int, int] = (3, 11)
+    size: int, *, needs: str = "", since: tuple[int, int] = (3, 11), quick: int = 0
 ) -> Callable[[Run], Run]:
     """Register the function under its name; its docstring's first line becomes `about`."""
 
@@ -55,7 +61,7 @@ def workload(
         about = (run.__doc__ or "").strip().splitlines()[0]
         group = run.__module__.rpartition(".")[2]
         if sys.version_info >= since:
-            WORKLOADS[name] = Workload(name, group, about, size, run, needs, since)
+            WORKLOADS[name] = Workload(name, group, about, size, run, needs, since, quick)
         return run
 
     return register

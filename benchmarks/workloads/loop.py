@@ -118,8 +118,10 @@ async def threadsafe(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -
 @workload(400)
 async def to_thread(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
     """A function sent to a thread and awaited: context copy, executor, wake-up."""
-    for _ in range(n):
-        await aio.to_thread(nothing)
+    total = 0
+    for i in range(n):
+        total += await aio.to_thread(abs, -i)
+    assert total == sum(range(n))
 
 
 @workload(400)
@@ -127,6 +129,21 @@ async def run_in_executor(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: i
     """The same through loop.run_in_executor, ten at a time."""
     for _ in range(n // 10):
         await aio.gather(*[loop.run_in_executor(None, nothing) for _ in range(10)])
+
+
+@workload(400)
+async def run_coroutine_threadsafe(
+    aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int
+) -> None:
+    """A coroutine sent to the loop by a thread that waits for its value, one after the other."""
+
+    async def value(i: int) -> int:
+        return i
+
+    def ask() -> int:
+        return sum(aio.run_coroutine_threadsafe(value(i), loop).result() for i in range(n))
+
+    assert await loop.run_in_executor(None, ask) == sum(range(n))
 
 
 @workload(4_000)

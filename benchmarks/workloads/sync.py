@@ -48,6 +48,17 @@ async def semaphore(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) ->
     await aio.gather(*[worker() for _ in range(n)])
 
 
+@workload(20_000)
+async def semaphore_free(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """A semaphore that has room."""
+    gate = aio.Semaphore(2)
+    async with gate:
+        for _ in range(n):
+            async with gate:
+                pass
+        assert not gate.locked()
+
+
 @workload(4_000)
 async def event(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
     """Two tasks that wake each other through two events."""
@@ -66,6 +77,17 @@ async def event(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> Non
             pong.clear()
 
     await aio.gather(answer(), ask())
+
+
+@workload(20_000)
+async def event_free(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """wait() on an event that is set already."""
+    ready = aio.Event()
+    ready.set()
+    passed = 0
+    for _ in range(n):
+        passed += await ready.wait()
+    assert passed == n
 
 
 @workload(4_000)
@@ -130,3 +152,33 @@ async def queue_bounded(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int
             await channel.get()
 
     await aio.gather(produce(), consume())
+
+
+async def through(channel: asyncio.Queue[int], n: int) -> list[int]:
+    """Put n numbers in scattered order, a hundred at a time, and get each hundred; what came."""
+    came: list[int] = []
+    for _ in range(n // 100):
+        for i in range(100):
+            await channel.put(i * 37 % 100)
+        came += [await channel.get() for _ in range(100)]
+    return came
+
+
+@workload(20_000)
+async def queue_free(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """put() and get() that never wait, a hundred at a time."""
+    assert await through(aio.Queue(), n) == [i * 37 % 100 for i in range(100)] * (n // 100)
+
+
+@workload(20_000)
+async def lifo_queue(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """The same through a LifoQueue."""
+    assert await through(aio.LifoQueue(), n) == [i * 37 % 100 for i in range(99, -1, -1)] * (
+        n // 100
+    )
+
+
+@workload(20_000)
+async def priority_queue(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """The same through a PriorityQueue, which sorts them."""
+    assert await through(aio.PriorityQueue(), n) == [*range(100)] * (n // 100)

@@ -141,12 +141,54 @@ async def gather100(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) ->
 
 
 @workload(10_000)
+async def gather_values(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """The same with values that come back in order."""
+
+    async def value(i: int) -> int:
+        return i
+
+    expected = list(range(100))
+    for _ in range(n // 100):
+        assert await aio.gather(*[value(i) for i in range(100)]) == expected
+
+
+@workload(10_000)
 async def taskgroup100(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
     """A TaskGroup of a hundred tasks."""
     for _ in range(n // 100):
         async with aio.TaskGroup() as group:
             for _ in range(100):
                 group.create_task(noop())
+
+
+@workload(2_000)
+async def taskgroup_failing(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """A TaskGroup of ten, of which one fails and nine are cancelled; each is counted."""
+    failed = cancelled = 0
+
+    async def fail() -> None:
+        raise ValueError
+
+    async def forever() -> None:
+        nonlocal cancelled
+        try:
+            await loop.create_future()
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+
+    async def ten() -> None:
+        async with aio.TaskGroup() as group:
+            group.create_task(fail())
+            for _ in range(9):
+                group.create_task(forever())
+
+    for _ in range(n // 10):
+        try:
+            await ten()
+        except* ValueError as group:
+            failed += len(group.exceptions)
+    assert (failed, cancelled) == (n // 10, n // 10 * 9)
 
 
 @workload(10_000)
@@ -160,9 +202,12 @@ async def wait100(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> N
 @workload(5_000)
 async def as_completed100(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
     """as_completed over a hundred coroutines."""
+    seen = 0
     for _ in range(n // 100):
         for earliest in aio.as_completed([noop() for _ in range(100)]):
             await earliest
+            seen += 1
+    assert seen == n
 
 
 @workload(5_000)
@@ -234,18 +279,25 @@ async def exception_chain(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: i
         raise AssertionError("the exception was lost")
 
 
+async def sleep0_below(aio: ModuleType, depth: int, n: int) -> int:
+    """sleep(0) n times at the bottom of `depth` awaits; how deep it went."""
+    if depth:
+        return 1 + await sleep0_below(aio, depth - 1, n)
+    for _ in range(n):
+        await aio.sleep(0)
+    return 0
+
+
 @workload(10_000)
 async def await_chain20(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
     """sleep(0) twenty awaits down: each step goes through all of them, twice."""
+    assert await sleep0_below(aio, 20, n) == 20
 
-    async def descend(depth: int) -> None:
-        if depth:
-            await descend(depth - 1)
-            return
-        for _ in range(n):
-            await aio.sleep(0)
 
-    await descend(20)
+@workload(2_000)
+async def await_chain100(aio: ModuleType, loop: asyncio.AbstractEventLoop, n: int) -> None:
+    """The same a hundred awaits down, where the interpreter is nearly all the work."""
+    assert await sleep0_below(aio, 100, n) == 100
 
 
 @workload(10_000)
