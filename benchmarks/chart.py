@@ -15,6 +15,7 @@ from benchmarks.engines import BASELINE, BY_NAME
 from benchmarks.worker import NOT_BUILT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from benchmarks.results import Results
@@ -76,18 +77,18 @@ def pyplot() -> Any:
     return importlib.import_module("matplotlib.pyplot")
 
 
-def colours(results: Results) -> dict[str, str]:
-    """A colour for each engine that has bars, aioxide first; peers keep theirs from run to run."""
+def colours(taking_part: Collection[str]) -> dict[str, str]:
+    """A colour for each engine but asyncio, aioxide first; peers keep theirs from run to run."""
     peers = [e for e, engine in BY_NAME.items() if engine.peer]
     palette = OURS | {e: PEERS[i % len(PEERS)] for i, e in enumerate(peers)}
-    return {e: palette[e] for e in (*OURS, *peers) if e in results.engines}
+    return {e: palette[e] for e in (*OURS, *peers) if e in taking_part}
 
 
 def draw(results: Results, folder: Path, stem: str) -> list[Path]:
     """Write the chart as SVG and PNG; the files that were written."""
     plt = pyplot()
     rows = [name for name in HEADLINES if results.rate(name, BASELINE)]
-    palette = colours(results)
+    palette = colours(results.engines)
     if not rows or not palette:
         return []
     halves = columns(rows)
@@ -100,10 +101,16 @@ def draw(results: Results, folder: Path, stem: str) -> list[Path]:
         panel.set_ylim(len(halves[0]) * row_height(palette) - GAP / 2, -GAP / 2)
         dress(panel, names, palette, max(highest * 2.1, 3.0))
     legend(figure, plt, results, palette, height)
+    files = files_of(figure, folder, stem)
+    plt.close(figure)
+    return files
+
+
+def files_of(figure: Any, folder: Path, stem: str) -> list[Path]:
+    """The figure as SVG and as PNG; the files that were written."""
     files = [folder / f"{stem}.{kind}" for kind in ("svg", "png")]
     for file, metadata in zip(files, ({"Date": None}, {"Software": None}), strict=True):
         figure.savefig(file, transparent=True, dpi=160, metadata=metadata)
-    plt.close(figure)
     return files
 
 

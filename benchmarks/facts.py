@@ -32,6 +32,15 @@ def machine_facts() -> dict[str, str | int | float]:
     }
 
 
+def available_memory() -> float:
+    """Bytes that the kernel would give without swapping."""
+    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key == "MemAvailable":
+            return float(value.split()[0]) * 1024
+    return float("inf")
+
+
 def cpu_model() -> str:
     """The processor's name as the kernel gives it."""
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import memory
+from benchmarks import memory, scaling
 from benchmarks.engines import BY_NAME, Opened, SameAsAnotherError, UnavailableError
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -72,6 +72,12 @@ def answer(opened: Opened, request: dict[str, Any]) -> dict[str, Any]:
     if kind := request.get("memory"):
         try:
             return {"bytes": memory.KINDS[kind].measure(opened, request["count"])}
+        except Exception as error:
+            return {"failed": told(error)}
+    if program := request.get("scaling"):
+        try:
+            growth = scaling.GROWTHS[program]
+            return {**growth.measure(opened, request["count"], request["seconds"])}
         except Exception as error:
             return {"failed": told(error)}
     work = WORKLOADS[request["workload"]]
