@@ -7,14 +7,21 @@ they saw must be equal to the letter. `python -m tests.differential --help` runs
 
 The parts, in the order in which data flows through them:
 
-    catalogue.py   the operations: how each is weighed, drawn and printed
+    catalogue.py   the operations: how each is weighed, drawn and printed, in families
     program.py     a program as plain data, and its text
     generate.py    choices (a seed, or hypothesis) to a program
     world.py       one run: the objects a program works on, and the trace it leaves
-    actions.py     what the operations do that do not wait
-    waits.py       what the operations do that wait
+    primitives.py  the locks, queues and so on among these objects; tidy.py: their reprs and
+                   others, without what may differ; cancel.py: cancellation at an exact point
+    interpret.py   what runs a program's blocks, by the operations in
+                       actions.py, waits.py      the plain ones, that wait and that do not
+                       combinators.py            gather, wait_for, timeout, TaskGroup ...
+                       coordination.py           Lock, Event, Condition, Queue ...
+                       threads.py                to_thread and concurrent futures
     execute.py     a program and an engine to a trace
-    engines.py     stock, pure Python, aioxide; mutants.py: engines that are wrong on purpose
-    compare.py     two engines to a verdict; shrink.py makes a difference small;
+    engines.py     stock, pure Python, aioxide; mutants.py and primitive_mutants.py: engines and
+                   primitives that are wrong on purpose
+    compare.py     two engines to a verdict, also with a cancellation at every point in turn;
+                   shrink.py makes a difference small
     workers.py     spreads programs over processes, and survives crashes and hangs
 """

@@ -1,7 +1,8 @@
 """`python -m tests.differential`: thousands of programs on two engines, from the command line.
 
 Each program has a seed, so a failure is named by a number: `--show SEED` prints its program,
-and `--seed SEED --programs 1` runs it alone.
+and `--seed SEED --programs 1` runs it alone. `--only lock,queue` makes programs about these
+families alone; `--sweep-every 1` cancels every task of every program at every point.
 """
 
 from __future__ import annotations
@@ -12,11 +13,21 @@ import sys
 import time
 
 from tests.differential import engines, workers
+from tests.differential.catalogue import FAMILIES
 from tests.differential.generate import seeded
 from tests.differential.program import render
 
 MOST_REPORTS = 20
 TOO_MANY = 200
+
+
+def _families(text: str) -> tuple[str, ...]:
+    """The families that an argument names."""
+    families = tuple(text.split(","))
+    unknown = [family for family in families if family not in FAMILIES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such family: {', '.join(unknown)}")
+    return families
 
 
 def main() -> int:
@@ -28,20 +39,32 @@ def main() -> int:
     parser.add_argument("--engine", default="aioxide", choices=engines.names())
     parser.add_argument("--reference", default="stock", choices=engines.names())
     parser.add_argument("--show", type=int, metavar="SEED", help="print a seed's program")
+    parser.add_argument(
+        "--only", type=_families, default=(), metavar="FAMILIES", help=", ".join(FAMILIES)
+    )
+    parser.add_argument("--sweep-every", type=int, default=100, metavar="N", help="0 for never")
     options = parser.parse_args()
     if options.show is not None:
-        print(render(seeded(options.show)))
+        print(render(seeded(options.show, options.only)))
         return 0
     engines.engine(options.engine)  # fails here, not in every worker, when it is not built
 
     began = time.monotonic()
     failures = []
-    undecided = 0
-    for result in workers.run(
-        options.reference, options.engine, options.seed, options.programs, options.jobs
-    ):
-        if isinstance(result, int):
-            undecided += result
+    undecided = swept = 0
+    job = workers.Job(
+        options.reference,
+        options.engine,
+        options.seed,
+        options.seed + options.programs,
+        1,
+        options.only,
+        options.sweep_every,
+    )
+    for result in workers.run(job, options.jobs):
+        if isinstance(result, workers.Tally):
+            undecided += result.undecided
+            swept += result.swept
             continue
         failures.append(result)
         if len(failures) <= MOST_REPORTS:
@@ -53,6 +76,7 @@ def main() -> int:
     seconds = time.monotonic() - began
     print(f"{options.reference} and {options.engine}, Python {sys.version.split()[0]}: ", end="")
     print(f"{options.programs} programs from seed {options.seed} in {seconds:.1f} s")
+    print(f"{swept} cancellations, each at another point of some program")
     if undecided:
         print(f"{undecided} of them undecided: the reference did not agree with itself")
     failed = len({failure.seed for failure in failures})

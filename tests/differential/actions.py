@@ -1,15 +1,21 @@
-"""What the operations do that do not wait: in tasks and in callbacks alike.
-
-An action's result or exception is noted and goes no further, so one refused call
-(InvalidStateError, say) does not end its actor. Only `raise` raises.
-"""
+"""What the plain operations do that do not wait: in tasks and in callbacks alike."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
-from tests.differential.world import FAR, MAX_ACTORS, Actor, World, own_context, task_name, var
+from tests.differential.tidy import task_name
+from tests.differential.world import (
+    FAR,
+    LAST_SLOT,
+    MAX_ACTORS,
+    Actor,
+    World,
+    own_context,
+    var,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -42,21 +48,6 @@ def make_error(number: int) -> Any:
     return kinds[number - 8]()
 
 
-def act(world: World, actor: Actor, op: Op) -> None:
-    """Do an action and note what came of it."""
-    if op.kind == "raise":
-        world.note(actor.name, "raise", op.a)
-        raise make_error(op.a)
-    try:
-        value = ACTIONS[op.kind](world, actor, op)
-    except BaseException as error:
-        if type(error) is KeyboardInterrupt:
-            raise
-        world.note(actor.name, f"{op.kind} !", error)
-    else:
-        world.note(actor.name, op.kind, value)
-
-
 def _callback(world: World, actor: Actor, block: Block) -> Callable[..., object]:
     """A callback that does a block's actions under a name of its own."""
     name = world.next_name("cb") or "cb-"
@@ -66,7 +57,7 @@ def _callback(world: World, actor: Actor, block: Block) -> Callable[..., object]
         world.note(name, "called", args)
         if len(world.trace) < 2000:
             for op in block:
-                act(world, doer, op)
+                world.act(doer, op)
 
     return callback
 
@@ -89,8 +80,7 @@ def _cancel_future(w: World, _me: Actor, op: Op) -> object:
 
 
 def _new_future(w: World, _me: Actor, op: Op) -> None:
-    w.old_futures.append(w.future[op.a])
-    w.future[op.a] = w.new_future(op.b)
+    w.replace_future(op.a, w.new_future(op.b))
 
 
 def _future_state(w: World, _me: Actor, op: Op) -> object:
@@ -142,14 +132,13 @@ def spawn(
     if name is None or body >= len(w.program.bodies):
         return "no more"
     rank = w.actors
-    coro = w.run_body(w, name, body, rank)
+    coro = w.run_body(name, body, rank)
     try:
         task = create(coro, name) if create else w.create_task(coro, name, how)
     except BaseException:
         coro.close()
         raise
-    w.task.append(task)
-    w.rank.append(rank)
+    w.add_task(task, rank)
     return task
 
 
@@ -224,6 +213,15 @@ def _call_slot(w: World, me: Actor, op: Op) -> object:
     return round((when - w.start) * 1000)
 
 
+def _stall(w: World, _me: Actor, op: Op) -> object:
+    """Keep the loop busy, so that timers of several slots are due in the same turn."""
+    if w.ending or not w.program.clocked:
+        return "no clock"
+    until = w.start + (min(w.slot_now() + op.a, LAST_SLOT) + 1.5) * w.slot
+    time.sleep(max(0, until - w.loop.time()))
+    return "late"
+
+
 def _cancel_handle(w: World, _me: Actor, op: Op) -> object:
     if not w.handle:
         return "no handle"
@@ -231,9 +229,6 @@ def _cancel_handle(w: World, _me: Actor, op: Op) -> object:
     before = handle.cancelled()
     handle.cancel()
     return before, handle.cancelled()
-
-
-# -- primitives --------------------------------------------------------------------------------
 
 
 def _set_var(_w: World, _me: Actor, op: Op) -> object:
@@ -268,14 +263,8 @@ ACTIONS: dict[str, Action] = {
     "call_past": _call_past,
     "call_far": _call_far,
     "call_slot": _call_slot,
+    "stall": _stall,
     "cancel_handle": _cancel_handle,
-    "event_set": lambda w, _me, _op: w.event.set(),
-    "event_clear": lambda w, _me, _op: w.event.clear(),
-    "put_nowait": lambda w, _me, op: w.queue.put_nowait(op.a),
-    "get_nowait": lambda w, _me, _op: w.queue.get_nowait(),
-    "task_done": lambda w, _me, _op: w.queue.task_done(),
-    "release_lock": lambda w, _me, _op: w.lock.release(),
-    "release_semaphore": lambda w, _me, _op: w.semaphore.release(),
     "set_var": _set_var,
     "stop": lambda w, _me, _op: w.loop.stop(),
 }

@@ -12,7 +12,9 @@ import gc
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.differential.cancel import HOWS, Cancel
 from tests.differential.execute import SLOT, Runner
+from tests.differential.generate import seeded
 from tests.differential.mutants import MUTANTS
 from tests.differential.program import render
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tests.differential.program import Program
 
 REPEATS = 4
+MOST_CANCELS = 200
 
 
 class Difference(NamedTuple):
@@ -35,7 +38,7 @@ class Difference(NamedTuple):
 
 class Pair:
     """Two engines, ready to be compared on many programs; `undecided` counts those that
-    proved nothing."""
+    proved nothing, `swept` the cancellations that sweeps tried."""
 
     def __init__(self, reference: Engine, engine: Engine) -> None:
         self.names = (reference.name, engine.name)
@@ -44,6 +47,7 @@ class Pair:
         self._left = Runner(reference, chains=chains)
         self._right = Runner(engine, chains=chains)
         self.undecided = 0
+        self.swept = 0
 
     def compare(self, program: Program) -> Difference | None:
         """None unless the traces differ on every repetition."""
@@ -59,14 +63,40 @@ class Pair:
             return None
         return Difference(program, left, right)
 
-    def differences(self, programs: Iterable[Program]) -> Iterator[Difference | None]:
-        """A verdict for each program. The collector runs after each one, so what the process
+    def sweep(self, program: Program) -> Difference | None:
+        """The first difference when each task of a program is cancelled at each point of its
+        life, one in a run, in one way after the other."""
+        plain = program._replace(clocked=False, cancel=None)
+        places = [
+            Cancel(point, task, (point + task + program.kit) % HOWS)
+            for point, alive in enumerate(self._left.watch(plain))
+            for task in alive
+        ]
+        every = -(-len(places) // MOST_CANCELS)
+        for cancel in places[:: every or 1]:
+            self.swept += 1
+            difference = self.compare(plain._replace(cancel=cancel))
+            if difference is not None:
+                return difference
+        return None
+
+    def verdict(self, seed: int, program: Program, sweep_every: int) -> Difference | None:
+        """The program as it is, and every so many seeds also swept."""
+        difference = self.compare(program)
+        if difference is None and sweep_every and seed % sweep_every == 0:
+            difference = self.sweep(program)
+        return difference
+
+    def differences(
+        self, seeds: Iterable[int], only: tuple[str, ...] = (), sweep_every: int = 0
+    ) -> Iterator[Difference | None]:
+        """A verdict for each seed. The collector runs after each run, so what the process
         already holds is put out of its sight meanwhile."""
         gc.collect()
         gc.freeze()
         try:
-            for program in programs:
-                yield self.compare(program)
+            for seed in seeds:
+                yield self.verdict(seed, seeded(seed, only), sweep_every)
         finally:
             gc.unfreeze()
 

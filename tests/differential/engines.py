@@ -92,14 +92,18 @@ NATIVE = ("aioxide", "aioxide-stdlib", "aioxide-loop")
 def names() -> list[str]:
     """Every engine's name, mutants included."""
     from tests.differential.mutants import MUTANTS
+    from tests.differential.primitive_mutants import PRIMITIVE_MUTANTS
 
-    return ["stock", "python", *NATIVE, *MUTANTS]
+    return ["stock", "python", *NATIVE, *MUTANTS, *PRIMITIVE_MUTANTS]
 
 
 def engine(name: str) -> Engine:
     """The engine of that name; ImportError when it is native and not built."""
+    from tests.differential.mutants import MUTANTS
+    from tests.differential.primitive_mutants import PRIMITIVE_MUTANTS
+
     if name in NATIVE:
         return _aioxide(name)
-    from tests.differential.mutants import MUTANTS
-
+    if name in PRIMITIVE_MUTANTS:
+        return PRIMITIVE_MUTANTS[name].engine(name)
     return {"stock": STOCK, "python": PYTHON}.get(name) or MUTANTS[name]()

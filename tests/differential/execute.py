@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 import warnings
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from tests.differential import interpret
 from tests.differential.actions import Interrupt, spawn
-from tests.differential.waits import run_body
-from tests.differential.world import World, task_name, tidy, var
+from tests.differential.threads import InlineExecutor
+from tests.differential.tidy import task_name, tidy
+from tests.differential.world import World, var
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +61,7 @@ async def _drive(world: World) -> None:
             break
         for task in left:
             task.cancel("ending")
+        world.kit.rescue()
         for _ in range(4):
             world.turn += 1
             await world.lib.sleep(0)
@@ -67,6 +71,7 @@ async def _until_nothing_happens(world: World) -> None:
     idle = length = 0
     for _ in range(MOST_TURNS):
         world.turn += 1
+        world.point()
         await world.lib.sleep(0)
         idle = idle + 1 if len(world.trace) == length else 0
         length = len(world.trace)
@@ -86,6 +91,8 @@ async def _until_no_slot_is_used(world: World) -> None:
 
 def _pending(world: World) -> list[asyncio.Task[Any]]:
     """Who is not done: known tasks, then those that primitives made, oldest first."""
+    for name, state in world.kit.states():
+        world.note(name, "is", state)
     left = [task for task in world.task if not task.done()]
     known = {id(task) for task in world.task}
     main = asyncio.current_task()
@@ -112,16 +119,36 @@ class Runner:
         self.engine = engine
         self.chains = chains
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._executor = InlineExecutor()
         self._runs = 0
 
     def run(self, program: Program, slot: float = SLOT) -> list[str]:
         """The trace of one run; a clocked program's timers are `slot` seconds apart."""
+        return self._run(program, slot, None)
+
+    def watch(self, program: Program) -> list[list[int]]:
+        """The tasks that are alive at each point of a run."""
+        watched: list[list[int]] = []
+        self._run(program, SLOT, watched)
+        return watched
+
+    def _run(self, program: Program, slot: float, watched: list[list[int]] | None) -> list[str]:
         loop = self._loop
         if loop is None or self._runs >= PROGRAMS_PER_LOOP:
             self.close()
             loop = self._loop = self.engine.new_event_loop()
+            loop.set_default_executor(self._executor)
         self._runs += 1
-        world = World(self.engine, loop, program, run_body, chains=self.chains, slot=slot)
+        world = World(
+            self.engine,
+            loop,
+            program,
+            interpret,
+            self._executor,
+            chains=self.chains,
+            slot=slot,
+        )
+        world.watched = watched
         trace, clean = _execute(world)
         if not clean:
             self._loop = None
@@ -141,6 +168,7 @@ def _execute(world: World) -> tuple[list[str], bool]:
     gc.disable()
     factory = loop.get_task_factory()
     hook = sys.unraisablehook
+    logging.getLogger("concurrent.futures").disabled = True  # reports what traces show as well
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -150,6 +178,7 @@ def _execute(world: World) -> tuple[list[str], bool]:
         loop.set_exception_handler(None)
         loop.set_debug(False)
         sys.unraisablehook = hook
+        logging.getLogger("concurrent.futures").disabled = False
         if collecting:
             gc.enable()
 
@@ -166,7 +195,9 @@ def _run(world: World) -> tuple[list[str], bool]:
         loop.set_task_factory(_eager_factory(engine))
     _finish(world, loop, main)
     clean = _epilogue(world, loop)
+    world.over = True
     if not clean:
+        world.chains = False  # one coroutine may be ended in the middle of another's end
         loop.close()  # before the world goes, so that what dies with it is still reported here
     del main
     trace, collected = world.trace, world.collected
@@ -176,7 +207,7 @@ def _run(world: World) -> tuple[list[str], bool]:
 
 
 def _eager_factory(engine: Engine) -> Any:
-    make: Callable[..., Any] = vars(asyncio)["create_eager_task_factory"]
+    make: Callable[..., Any] = engine.lib.create_eager_task_factory
     return make(engine.Task)
 
 
@@ -211,6 +242,8 @@ def _epilogue(world: World, loop: asyncio.AbstractEventLoop) -> bool:
         world.note(task_name(task), "is", (world.show_future(task), task.cancelling()))
     for future in world.future:
         world.note("future", "is", world.show_future(future))
+    for name, state in world.kit.states():
+        world.note(name, "is", state)
     left = [task for task in asyncio.all_tasks(loop) if not task.done()]
     world.note("left", str(len(left)))
     return not left

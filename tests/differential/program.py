@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.differential import primitives
+from tests.differential.cancel import Cancel, describe
 from tests.differential.catalogue import SPECS
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class Program(NamedTuple):
     A body only starts bodies with a higher number, so every program ends.
     `clocked` programs wait for real time and leave out turn numbers, `eager` ones run under
     an eager task factory, `debug` ones in asyncio's debug mode; in `upward` ones tasks wait for
-    older tasks instead of younger.
+    older tasks instead of younger. `kit` says which primitives there are, `cancel` whom somebody
+    from outside cancels, and at which point.
     """
 
     bodies: tuple[Block, ...]
@@ -45,6 +48,8 @@ class Program(NamedTuple):
     eager: bool = False
     debug: bool = False
     upward: bool = False
+    kit: int = 0
+    cancel: Cancel | None = None
 
 
 def render(program: Program) -> str:
@@ -52,6 +57,9 @@ def render(program: Program) -> str:
     flags = [name for name in ("clocked", "eager", "debug", "upward") if getattr(program, name)]
     lines = [f"# flags: {', '.join(flags) or 'none'}; tasks started: body_0"]
     lines[0] += "".join(f", body_{root}" for root in program.roots)
+    lines.append(f"# {primitives.describe(program.kit)}")
+    if program.cancel is not None:
+        lines.append(f"# from outside: {describe(program.cancel)}")
     for number, body in enumerate(program.bodies):
         lines.append(f"async def body_{number}():")
         lines.extend(_block(body, 1))

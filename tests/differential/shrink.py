@@ -46,6 +46,9 @@ def _smaller_programs(program: Program) -> Iterator[Program]:
         program._replace(eager=False),
         program._replace(debug=False),
         program._replace(upward=False),
+        program._replace(kit=0),
+        program._replace(cancel=None),
+        *_smaller_cancels(program),
     ):
         if simpler != program:
             yield simpler
@@ -57,6 +60,16 @@ def _smaller_programs(program: Program) -> Iterator[Program]:
         for smaller in _smaller_blocks(body):
             bodies = (*program.bodies[:number], smaller, *program.bodies[number + 1 :])
             yield program._replace(bodies=bodies)
+
+
+def _smaller_cancels(program: Program) -> Iterator[Program]:
+    """Simpler and earlier; with fewer operations, the point that counts comes earlier."""
+    cancel = program.cancel
+    if cancel is not None:
+        yield program._replace(cancel=cancel._replace(how=0))
+        for back in (16, 4, 3, 2, 1):
+            if cancel.point >= back:
+                yield program._replace(cancel=cancel._replace(point=cancel.point - back))
 
 
 def _smaller_blocks(block: Block) -> Iterator[Block]:

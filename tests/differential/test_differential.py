@@ -1,7 +1,8 @@
 """A small differential run for every test run, and proof that a big one can fail.
 
 The many programs are `python -m tests.differential`'s. Here: a few hundred by seed, some more
-that hypothesis looks for, and each mutant must be noticed within 300.
+that hypothesis looks for, a few of each family with every task cancelled at every point; and each
+mutant must be noticed within 300 programs about what it breaks.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.differential import actions, catalogue, engines, generate, waits
+from tests.differential import catalogue, engines, generate, interpret
+from tests.differential.cancel import Cancel
 from tests.differential.compare import Pair, report
 from tests.differential.mutants import MUTANTS
+from tests.differential.primitive_mutants import FAULTLESS, PRIMITIVE_MUTANTS
 from tests.differential.program import Op, Program, render, size
 from tests.differential.shrink import shrink
 
@@ -30,6 +33,8 @@ except ImportError:
     BUILT = False
 else:
     BUILT = True
+
+SWEPT = 3
 
 ENGINES = [
     "stock",
@@ -51,17 +56,16 @@ def programs(draw: st.DrawFn) -> Program:
     return generate.generate(generate.DrawnChoices(draw), clocked_percent=5)
 
 
-def first_difference(pair: Pair, count: int) -> tuple[int, Difference] | None:
-    seeds = range(count)
-    for seed, difference in enumerate(pair.differences(map(generate.seeded, seeds))):
-        if difference is not None:
-            return seed, difference
-    return None
+def first_difference(
+    pair: Pair, count: int, only: tuple[str, ...] = (), sweep_every: int = 0
+) -> tuple[int, Difference] | None:
+    differences = pair.differences(range(count), only, sweep_every)
+    return next(((seed, d) for seed, d in enumerate(differences) if d is not None), None)
 
 
 def test_every_operation_is_implemented_once() -> None:
-    assert catalogue.WAITS.keys() == waits.WAITS.keys()
-    assert catalogue.ACTIONS.keys() == actions.ACTIONS.keys() | {"raise"}
+    assert catalogue.WAITS.keys() == interpret.WAITS.keys()
+    assert catalogue.ACTIONS.keys() == interpret.ACTIONS.keys() | {"raise"}
 
 
 def test_every_operation_appears_in_a_few_hundred_programs() -> None:
@@ -85,8 +89,8 @@ def test_a_seed_always_makes_the_same_program() -> None:
 
 
 def test_a_program_can_be_pasted_back_from_its_repr() -> None:
-    program = generate.seeded(3)
-    assert eval(repr(program), {"Program": Program, "Op": Op}) == program
+    program = generate.seeded(3)._replace(cancel=Cancel(7, 1, 2))
+    assert eval(repr(program), {"Program": Program, "Op": Op, "Cancel": Cancel}) == program
     assert render(program).startswith("# flags:")
 
 
@@ -95,6 +99,14 @@ def test_seeded_programs_leave_equal_traces(name: str) -> None:
     pair = pair_with_stock(name)
     found = first_difference(pair, 600)
     assert found is None, report(found[1], pair.names, f"seed {found[0]}")
+
+
+@pytest.mark.parametrize("family", catalogue.FAMILIES)
+@pytest.mark.parametrize("name", ENGINES)
+def test_cancelling_each_task_at_each_point_leaves_equal_traces(name: str, family: str) -> None:
+    pair = pair_with_stock(name)
+    found = first_difference(pair, SWEPT, (family,), sweep_every=1)
+    assert found is None, report(found[1], pair.names, f"seed {found[0]} of {family}")
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -115,13 +127,29 @@ def test_drawn_programs_leave_equal_traces(name: str, program: Program) -> None:
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_engine_is_noticed(name: str) -> None:
     pair = Pair(engines.PYTHON, MUTANTS[name]())
-    assert first_difference(pair, 300) is not None
+    assert first_difference(pair, 300, ("base",)) is not None
+    pair.close()
+
+
+@pytest.mark.parametrize("family", catalogue.FAMILIES)
+def test_primitives_are_noticed_for_nothing_but_their_fault(family: str) -> None:
+    pair = Pair(engines.STOCK, FAULTLESS.engine("faultless"))
+    found = first_difference(pair, 60, (family,))
+    assert found is None, report(found[1], pair.names, f"seed {found[0]} of {family}")
+    pair.close()
+
+
+@pytest.mark.parametrize("name", PRIMITIVE_MUTANTS)
+def test_a_broken_primitive_is_noticed(name: str) -> None:
+    mutant = PRIMITIVE_MUTANTS[name]
+    pair = Pair(engines.STOCK, mutant.engine(name))
+    assert first_difference(pair, 300, (mutant.family,), sweep_every=5) is not None
     pair.close()
 
 
 def test_a_difference_is_made_small() -> None:
     pair = Pair(engines.PYTHON, MUTANTS["callbacks_last_first"]())
-    found = first_difference(pair, 300)
+    found = first_difference(pair, 300, ("base",))
     assert found is not None
     small = shrink(found[1], pair.compare)
     assert size(small.program) <= 8

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.differential.compare import Pair, report
 from tests.differential.engines import engine
-from tests.differential.generate import seeded
 from tests.differential.shrink import shrink
 
 if TYPE_CHECKING:
@@ -34,13 +33,23 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 class Job(NamedTuple):
-    """What to run: the seeds `range(first, last, step)` on two engines."""
+    """What to run: the seeds `range(first, last, step)` on two engines, about some families
+    only, every so many of them swept."""
 
     reference: str
     engine: str
     first: int
     last: int
     step: int
+    only: tuple[str, ...] = ()
+    sweep_every: int = 0
+
+
+class Tally(NamedTuple):
+    """How many of a worker's programs proved nothing, and how many cancellations it swept."""
+
+    undecided: int = 0
+    swept: int = 0
 
 
 class Failure(NamedTuple):
@@ -57,17 +66,19 @@ def _work(job: Job, state: Any, out: Connection) -> None:
     seeds = range(job.first, job.last, job.step)
     shrunk = 0
 
-    def programs() -> Iterator[Program]:
+    def counted() -> Iterator[int]:
         for seed in seeds:
             state[0] = seed
             state[1] += 1
-            yield seeded(seed)
+            yield seed
 
     def compare(program: Program) -> Difference | None:
         state[1] += 1
         return pair.compare(program)
 
-    for seed, difference in zip(seeds, pair.differences(programs()), strict=True):
+    for seed, difference in zip(
+        seeds, pair.differences(counted(), job.only, job.sweep_every), strict=True
+    ):
         if difference is None:
             continue
         if shrunk < SHRUNK_PER_WORKER:
@@ -77,7 +88,7 @@ def _work(job: Job, state: Any, out: Connection) -> None:
         else:
             text = f"=== seed {seed} differs too"
         out.send(Failure(seed, text))
-    out.send(pair.undecided)
+    out.send(Tally(pair.undecided, pair.swept))
     pair.close()
 
 
@@ -87,7 +98,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.done = False
-        self.undecided = 0
+        self.tally = Tally()
         self._beats = -1
         self._beaten = time.monotonic()
         self._state: Any = _spawn.RawArray("q", [job.first, 0])
@@ -100,10 +111,10 @@ class Worker:
         """What has come in; death and standing still are failures too."""
         try:
             while not self.done and self._in.poll(seconds):
-                message: Failure | int = self._in.recv()
-                if isinstance(message, int):
+                message: Failure | Tally = self._in.recv()
+                if isinstance(message, Tally):
                     self.done = True
-                    self.undecided = message
+                    self.tally = message
                 else:
                     yield message
         except EOFError:
@@ -141,12 +152,12 @@ class Worker:
         return Failure(seed, f"=== seed {seed} {what} (exit code {code}); --show {seed} prints it")
 
 
-def run(reference: str, name: str, first: int, count: int, jobs: int) -> Iterator[Failure | int]:
-    """The failures among `count` programs from seed `first`, as they come; and from each worker
-    how many of its programs proved nothing."""
+def run(work: Job, jobs: int) -> Iterator[Failure | Tally]:
+    """The failures among a job's programs, shared among `jobs` workers, as they come; and from
+    each worker what it counted."""
     workers = [
-        Worker(Job(reference, name, first + number, first + count, jobs))
-        for number in range(min(jobs, count))
+        Worker(work._replace(first=work.first + number, step=jobs))
+        for number in range(min(jobs, work.last - work.first))
     ]
     while workers:
         for worker in list(workers):
@@ -154,6 +165,6 @@ def run(reference: str, name: str, first: int, count: int, jobs: int) -> Iterato
             if worker.done or worker.fallen:
                 workers.remove(worker)
             if worker.done:
-                yield worker.undecided
+                yield worker.tally
             if worker.fallen and (heir := worker.heir()) is not None:
                 workers.append(heir)

@@ -15,36 +15,28 @@ be 1 ms late). Each timer gets a slot of its own, so no two are ever due togethe
 number takes the turn's place in the trace: a timer that fires early or a slot late is a
 difference. On a busy machine either side misses a slot now and then, so compare.py repeats a
 differing program with ever longer slots before it judges.
-
-What is normalised, and why:
-  * addresses, paths, line numbers and the numbers of unnamed tasks;
-  * a task's own entry in a future's callback list: how it is spelled is an engine's affair
-    (`Task.task_wakeup()`, `TaskWakeupMethWrapper`, `Task.__wakeup()`);
-  * the arguments of a partial in a callback list, cut by reprlib at any point;
-  * which callback failed: its repr is cut to a length that depends on addresses;
-  * pure-Python futures say "FINISHED: <repr>" and "not ready" for "invalid state", "not set";
-  * pure-Python tasks throw into a coroutine from inside an except block, so whatever it
-    raises then has that exception as its context. Where they take part, `chains` is off.
-  * what the garbage collector reports ("never retrieved", "destroyed but pending"): the
-    order is the order of deallocation, so these lines are sorted and put last.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
+from tests.differential import cancel
 from tests.differential.catalogue import FUTURES
+from tests.differential.primitives import Kit
+from tests.differential.tidy import task_name, tidy, tidy_state
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Coroutine
 
     from tests.differential.engines import Engine
-    from tests.differential.program import Program
+    from tests.differential.program import Block, Op, Program
+    from tests.differential.threads import InlineExecutor
 
 LAST_SLOT = 8
 FAR = 3600.0
@@ -52,15 +44,6 @@ MAX_ACTORS = 48
 MAX_LINES = 3000
 
 _COLLECTED = ("never retrieved", "was destroyed but it is pending")
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|0x[0-9a-fA-F]+")
-_SOURCE = re.compile(r" (?:created|defined|running) at [^>\s]+:\d+|[^\s<>'(]*/[^\s<>']+:\d+")
-_BOUND = re.compile(r"_release_waiter\(.*?\)\(\)(?: at )?")
-_UNNAMED = re.compile(r"\bTask-\d+")
-_WAKEUP = re.compile(
-    r"<TaskWakeupMethWrapper object>\(\)"
-    r"|(?:<bound method )?(?:Task\.)?(?:task_wakeup|_Task__wakeup|Task\.__wakeup|__wakeup)\(\)"
-)
-_STATE = re.compile(r"^InvalidStateError\((?:FINISHED|CANCELLED): .*\)$", re.DOTALL)
 
 var: ContextVar[int] = ContextVar("var", default=0)
 
@@ -83,27 +66,16 @@ class Actor:
         self.rank = rank
 
 
-def tidy(text: str) -> str:
-    """Text without what differs from run to run."""
-    if "0x" in text:
-        text = _ADDRESS.sub("", text)
-    if "/" in text:
-        text = _SOURCE.sub("", text)
-    if "_release_waiter(" in text:
-        text = _BOUND.sub("_release_waiter()", text)
-    if "akeup" in text:
-        text = _WAKEUP.sub("wakeup()", text)
-    if "name='None'" in text:
-        text = text.replace("name='None'", "name='Task-?'")  # see task_name
-    if "Task-" in text:
-        text = _UNNAMED.sub("Task-?", text)
-    return text
+class Interpreter(Protocol):
+    """What runs blocks: the module interpret.py, which imports this one."""
 
+    def act(self, world: World, actor: Actor, op: Op) -> None: ...
 
-def task_name(task: Any) -> str:
-    """A task's name; 3.13.0 calls unnamed tasks from a factory "None"."""
-    name: str = task.get_name()
-    return "Task-?" if name == "None" else tidy(name)
+    def run_body(
+        self, world: World, name: str, number: int, rank: int
+    ) -> Coroutine[Any, Any, int]: ...
+
+    def run_block(self, world: World, actor: Actor, block: Block) -> Coroutine[Any, Any, None]: ...
 
 
 class World:
@@ -114,7 +86,8 @@ class World:
         engine: Engine,
         loop: asyncio.AbstractEventLoop,
         program: Program,
-        run_body: Callable[[World, str, int, int], Coroutine[Any, Any, int]],
+        interpreter: Interpreter,
+        executor: InlineExecutor,
         *,
         chains: bool,
         slot: float,
@@ -123,14 +96,18 @@ class World:
         self.lib = engine.lib
         self.loop = loop
         self.program = program
-        self.run_body = run_body
+        self.interpreter = interpreter
+        self.executor = executor
         self.chains = chains
         self.slot = slot
         self.trace: list[str] = []
         self.collected: list[str] = []
         self.turn = 0
+        self.points = 0
+        self.watched: list[list[int]] | None = None
         self.actors = 0
         self.ending = False
+        self.over = False
         self.future: list[asyncio.Future[Any]] = []
         self.old_futures: list[asyncio.Future[Any]] = []
         self.task: list[asyncio.Task[Any]] = []
@@ -141,28 +118,50 @@ class World:
         self.used_slots: set[int] = set()
         self.start = loop.time()
         self.future = [self.new_future(number % 2) for number in range(FUTURES)]
-        self.lock = self.lib.Lock()
-        self.event = self.lib.Event()
-        self.semaphore = self.lib.Semaphore(2)
-        self.condition = self.lib.Condition()
-        self.queue = self.lib.Queue(1)
+        self.limits: list[Any] = []
+        self.groups: list[Any] = []
+        self.concurrent: list[concurrent.futures.Future[Any]] = []
+        self.kit = Kit(self.lib, self.note, program.kit)
 
     # -- the trace -------------------------------------------------------------------------
 
     def note(self, actor: str, event: str, value: object = None) -> None:
-        """One line of the trace."""
-        if len(self.trace) >= MAX_LINES:
-            return
+        """One line of the trace, and a point at which a task may be cancelled."""
+        if self.over:
+            self.collected.append(f"{actor} {event} {self.show(value)}")
+        elif len(self.trace) < MAX_LINES:
+            self._line(actor, event, value)
+            self.point()
+
+    def _line(self, actor: str, event: str, value: object) -> None:
         current = asyncio.current_task(self.loop)
         name = "-" if current is None else task_name(current)
         turn = self.slot_now() if self.program.clocked else self.turn
         self.trace.append(f"{turn:>2} {actor:<6} {name:<6} {var.get()} {event} {self.show(value)}")
 
-    def note_start(self) -> None:
-        """Remember when the current task was first seen, for those that have no name."""
+    def point(self) -> None:
+        """Cancel whom the program says at this point; remember who could be, if asked to."""
+        number = self.points
+        self.points += 1
+        wanted = self.program.cancel
+        if wanted is not None and wanted.point == number:
+            self._line("cancel", f"task[{wanted.task}]", cancel.inject(wanted, self.task))
+        if self.watched is not None and not self.ending:
+            self.watched.append([n for n, task in enumerate(self.task) if not task.done()])
+
+    def note_start(self, rank: int) -> None:
+        """Remember when the current task was first seen, for those that have no name. Those that
+        a primitive made of a coroutine become task[n] like the others."""
         task = asyncio.current_task(self.loop)
         if task is not None:
             self.started.setdefault(task, len(self.trace))
+            self.add_task(task, rank)
+
+    def add_task(self, task: asyncio.Task[Any], rank: int) -> None:
+        """Have a task be task[n], if it is not yet."""
+        if all(known is not task for known in self.task):
+            self.task.append(task)
+            self.rank.append(rank)
 
     def show(self, value: object, depth: int = 3) -> str:
         """A value by name or content, down to a depth: exceptions can hold each other."""
@@ -185,7 +184,7 @@ class World:
             f"{type(error).__name__}({', '.join(self.show(arg, depth - 1) for arg in error.args)})"
         )
         if text.startswith("InvalidState"):
-            text = _STATE.sub("InvalidStateError(invalid state)", text).replace("ready", "set")
+            text = tidy_state(text)
         if isinstance(error, BaseExceptionGroup):
             inner = ", ".join(self.show(e, depth - 1) for e in error.exceptions)
             text = f"{type(error).__name__}[{inner}]"
@@ -245,13 +244,30 @@ class World:
         return self.start + (max(self.used_slots) + 1) * self.slot
 
     def delay(self, choice: int) -> float | None:
-        """A timeout: none, due, past, far, or (clocked) one to three slots away."""
+        """A timeout: none, due, past, far, next to nothing, or (clocked) one to three slots."""
         if choice < 5 or not self.program.clocked:
-            return (None, 0, -1, FAR, 0)[choice % 5]
+            return (None, 0, -1, FAR, 1e-9)[choice % 5]
         deadline = self.take_slot(choice - 5)
         return 0 if deadline is None else deadline - self.loop.time()
 
     # -- what programs reach for -------------------------------------------------------------
+
+    def act(self, actor: Actor, op: Op) -> None:
+        """Do an action."""
+        self.interpreter.act(self, actor, op)
+
+    def run_body(self, name: str, number: int, rank: int) -> Coroutine[Any, Any, int]:
+        """A coroutine that runs a body."""
+        return self.interpreter.run_body(self, name, number, rank)
+
+    def run_block(self, actor: Actor, block: Block) -> Coroutine[Any, Any, None]:
+        """A coroutine that runs a block."""
+        return self.interpreter.run_block(self, actor, block)
+
+    def replace_future(self, number: int, future: asyncio.Future[Any]) -> None:
+        """Have another future be future[number]; the old one lives on."""
+        self.old_futures.append(self.future[number])
+        self.future[number] = future
 
     def new_future(self, how: int) -> asyncio.Future[Any]:
         """A future, by the loop or by the type."""
@@ -310,6 +326,8 @@ class World:
 
     def drop(self) -> None:
         """Let go of everything, so that the collector can report what nobody asked about."""
-        for things in (self.future, self.old_futures, self.task, self.callback, self.handle):
+        for things in (
+            *(self.future, self.old_futures, self.task, self.callback, self.handle),
+            *(self.limits, self.groups, self.concurrent, self.executor.held, self.kit),
+        ):
             things.clear()
-        del self.lock, self.event, self.semaphore, self.condition, self.queue

@@ -1,0 +1,58 @@
+"""Text without what differs from run to run, or is an engine's own affair.
+
+What is normalised, and why:
+  * addresses, paths, line numbers and the numbers of unnamed tasks;
+  * a task's own entry in a future's callback list: how it is spelled is an engine's affair
+    (`Task.task_wakeup()`, `TaskWakeupMethWrapper`, `Task.__wakeup()`);
+  * the arguments of a partial in a callback list, cut by reprlib at any point;
+  * which callback failed: its repr is cut to a length that depends on addresses;
+  * pure-Python futures say "FINISHED: <repr>" and "not ready" for "invalid state", "not set";
+  * pure-Python tasks throw into a coroutine from inside an except block, so whatever it
+    raises then has that exception as its context. Where they take part, `chains` is off.
+  * what the garbage collector reports ("never retrieved", "destroyed but pending"), and what
+    coroutines do that it ends: the order is the order of deallocation, so these lines are
+    sorted and put last.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|0x[0-9a-fA-F]+")
+_SOURCE = re.compile(r" (?:created|defined|running) at [^>\s]+:\d+|[^\s<>'(]*/[^\s<>']+:\d+")
+_BOUND = re.compile(r"_release_waiter\(.*?\)\(\)(?: at )?")
+_UNNAMED = re.compile(r"\bTask-\d+")
+_WAKEUP = re.compile(
+    r"<TaskWakeupMethWrapper object>\(\)"
+    r"|(?:<bound method )?(?:Task\.)?(?:task_wakeup|_Task__wakeup|Task\.__wakeup|__wakeup)\(\)"
+)
+_STATE = re.compile(r"^InvalidStateError\((?:FINISHED|CANCELLED): .*\)$", re.DOTALL)
+
+
+def tidy(text: str) -> str:
+    """Text without what differs from run to run."""
+    if "0x" in text:
+        text = _ADDRESS.sub("", text)
+    if "/" in text:
+        text = _SOURCE.sub("", text)
+    if "_release_waiter(" in text:
+        text = _BOUND.sub("_release_waiter()", text)
+    if "akeup" in text:
+        text = _WAKEUP.sub("wakeup()", text)
+    if "name='None'" in text:
+        text = text.replace("name='None'", "name='Task-?'")  # see task_name
+    if "Task-" in text:
+        text = _UNNAMED.sub("Task-?", text)
+    return text
+
+
+def task_name(task: Any) -> str:
+    """A task's name; 3.13.0 calls unnamed tasks from a factory "None"."""
+    name: str = task.get_name()
+    return "Task-?" if name == "None" else tidy(name)
+
+
+def tidy_state(text: str) -> str:
+    """An InvalidStateError's text, whichever implementation it comes from."""
+    return _STATE.sub("InvalidStateError(invalid state)", text).replace("ready", "set")
