@@ -26,6 +26,15 @@ pub(crate) fn running<'a>() -> Option<&'a EventLoop> {
     unsafe { RUNNING.get().as_ref() }
 }
 
+/// `asyncio.current_task()` where no loop of ours runs, or none of our Tasks in it.
+#[inline]
+pub(crate) fn task(event_loop: Option<&EventLoop>) -> Res<Option<Own<Any>>> {
+    if let Some(task) = event_loop.and_then(EventLoop::current_task) {
+        return Ok(Some(task.into_any()));
+    }
+    Ok(Some(asyncio().current_task.call(&[])?).filter(|task| !task.is_none()))
+}
+
 /// Runs `f` as what this loop does in this thread.
 pub(super) fn running_in_this_thread<T>(event_loop: &EventLoop, f: impl FnOnce() -> T) -> T {
     struct Restore(*const EventLoop);

@@ -406,6 +406,15 @@ impl<S: Class> Builder<S> {
                 ffi::PyType_Modified(kind);
             }
         }
+        // Messages name a type as they would if it were written in Python: without the module.
+        let short = S::NAME.to_bytes_with_nul();
+        let start = short.iter().rposition(|&byte| byte == b'.').map_or(0, |dot| dot + 1);
+        // SAFETY: the rest of a text that ends in NUL and lives for ever; the name that `__name__`
+        // and `__module__` answer with was taken when the type was made.
+        unsafe {
+            let kind = made.as_ptr().cast::<ffi::PyTypeObject>();
+            (*kind).tp_name = short[start..].as_ptr().cast();
+        }
         S::cell().0.store(made.into_ptr().cast(), Ordering::Relaxed);
         Ok(S::cell().object())
     }

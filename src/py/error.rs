@@ -129,6 +129,14 @@ pub(crate) fn raise_instance(exception: &Any) -> Raised {
     Raised
 }
 
+/// `raise kind`.
+#[cold]
+pub(crate) fn raise_bare(kind: &Any) -> Raised {
+    // SAFETY: a live exception class.
+    unsafe { ffi::PyErr_SetNone(kind.as_ptr()) }
+    Raised
+}
+
 /// Takes the exception that is set, as an object with its traceback; `None` if none is.
 pub(crate) fn take() -> Option<Own<Any>> {
     #[cfg(Py_3_12)]

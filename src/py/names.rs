@@ -144,6 +144,7 @@ names! {
     REPORT_SLOW = c"_report_slow",
     REPR = c"__repr__",
     REPR_INFO = c"_repr_info",
+    SEND = c"send",
     SET_EXCEPTION = c"set_exception",
     SET_RESULT = c"set_result",
     SET_RUNNING_LOOP = c"_set_running_loop",

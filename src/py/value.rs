@@ -166,8 +166,10 @@ pub(crate) fn has_identity_equality(object: &Any) -> bool {
     // SAFETY: a live object has a live type; its slots are compared with the root type's.
     unsafe {
         let kind = object.type_ptr();
-        (*kind).tp_hash == ffi::PyBaseObject_Type.tp_hash
-            && (*kind).tp_richcompare == ffi::PyBaseObject_Type.tp_richcompare
+        let root = &raw const ffi::PyBaseObject_Type;
+        (*kind).tp_hash.map(|slot| slot as usize) == (*root).tp_hash.map(|slot| slot as usize)
+            && (*kind).tp_richcompare.map(|slot| slot as usize)
+                == (*root).tp_richcompare.map(|slot| slot as usize)
     }
 }
 

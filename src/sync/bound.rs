@@ -43,6 +43,11 @@ impl LoopBound {
         }
     }
 
+    /// `_loop = event_loop`.
+    pub(crate) fn set(&self, event_loop: &Any) {
+        self.0.put(Some(event_loop.own()).filter(|given| !given.is_none()));
+    }
+
     /// `_loop`.
     pub(crate) fn get(&self) -> Option<crate::py::Own<Any>> {
         self.0.get()

@@ -60,7 +60,7 @@ impl LockState {
 }
 
 static NO_ARGUMENTS: Signature<0> =
-    Signature { method: "Lock", names: [], positional: 0, required: 0 };
+    Signature { method: "Lock.__init__", names: [], positional: 0, required: 0 };
 
 static ACQUIRE: Behaviour = Behaviour { qualname: "Lock.acquire", resume: resume_acquire };
 static ENTER: Behaviour = Behaviour { qualname: "Lock.__aenter__", resume: resume_enter };
@@ -204,7 +204,14 @@ pub(super) fn build() -> Res<&'static Any> {
         |this: &Lock| this.release(),
     )
     .getter(c"_waiters", waiters)
-    .getter(c"_loop", |this: &Lock| this.bound.get())
+    .property(
+        c"_loop",
+        |this: &Lock| this.bound.get(),
+        |this: &Lock, event_loop: &Any| {
+            this.bound.set(event_loop);
+            Ok(())
+        },
+    )
     .property(
         c"_locked",
         |this: &Lock| this.locked.get(),

@@ -86,16 +86,11 @@ pub(super) fn awaiter() -> Res<Option<Own<Any>>> {
     if cfg!(not(Py_3_14)) {
         return Ok(None);
     }
-    match current::running() {
-        Some(event_loop) => Ok(event_loop.current_task().map(Own::into_any)),
-        None => {
-            let event_loop = asyncio().get_running_loop_or_none.call(&[])?;
-            if event_loop.is_none() {
-                return Ok(None);
-            }
-            Ok(Some(asyncio().current_task.call(&[&event_loop])?).filter(|task| !task.is_none()))
-        }
+    let running = current::running();
+    if running.is_none() && asyncio().get_running_loop_or_none.call(&[])?.is_none() {
+        return Ok(None);
     }
+    current::task(running)
 }
 
 /// Records, or takes back, that `awaiter` waits for `future`.

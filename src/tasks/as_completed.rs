@@ -12,7 +12,7 @@ use super::coroutine::{Behaviour, Coroutine, coroutine};
 use super::waiters::Waiters;
 use super::watch::{Watcher, unwatch, watch};
 use crate::engine::asyncio::asyncio;
-use crate::py::error::restore;
+use crate::py::error::{raise_bare, restore};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Builtin, Class, Managed, Object, Own, Res, Sent,
     Signature, Slot, Stop, TypeCell, Visitor, bound, create, names, track, type_error, value,
@@ -162,16 +162,10 @@ static NEXT_FUTURE: Behaviour = Behaviour {
     qualname: "_AsCompletedIterator.__anext__",
     resume: |this, exception| wait_for_one(this, exception, false),
 };
-static NO_MORE: Behaviour =
-    Behaviour { qualname: "_AsCompletedIterator.__anext__", resume: |_, _| Err(raise_end()) };
-
-#[cold]
-fn raise_end() -> crate::py::Raised {
-    match Builtin::StopAsyncIteration.get().call(&[]) {
-        Ok(end) => restore(end),
-        Err(raised) => raised,
-    }
-}
+static NO_MORE: Behaviour = Behaviour {
+    qualname: "_AsCompletedIterator.__anext__",
+    resume: |_, _| Err(raise_bare(Builtin::StopAsyncIteration.get())),
+};
 
 const WAITING: u8 = 1;
 
@@ -198,10 +192,7 @@ fn wait_for_one(this: &Coroutine, exception: Option<Own<Any>>, resolve: bool) ->
             source.waiters.push(this);
             this.wait()
         }
-        Some(None) => Err(match Builtin::TimeoutError.get().call(&[]) {
-            Ok(timed_out) => restore(timed_out),
-            Err(raised) => raised,
-        }),
+        Some(None) => Err(raise_bare(Builtin::TimeoutError.get())),
         Some(Some(future)) if resolve => any_future::result(&future).map(Sent::Returned),
         Some(Some(future)) => Ok(Sent::Returned(future)),
     }

@@ -280,21 +280,13 @@ impl Coroutine {
         }
     }
 
-    /// Cancels the wait, if it is not over, because nobody waits any more.
+    /// Cancels the wait, if it is not over: what `future.cancel()` does for asyncio.
     pub(crate) fn abandon(&self) -> Res<()> {
-        match self.wait.get() {
-            Wait::Asked | Wait::Parked => {
-                self.wait.set(Wait::Cancelled);
-                self.task.clear();
-            }
-            Wait::Future => {
-                if let Some(future) = self.other.get() {
-                    future.call_method(&names::CANCEL, &[])?;
-                }
-            }
-            Wait::None | Wait::Woken | Wait::Cancelled => {}
+        if self.wait.get() == Wait::Asked {
+            self.wait.set(Wait::Cancelled);
+            return Ok(());
         }
-        Ok(())
+        self.cancel(None).map(drop)
     }
 
     /// `cancel(msg)` of the Task that waits.
@@ -359,12 +351,24 @@ impl Coroutine {
         sent
     }
 
+    /// Lets go of everything, for the collector.
     fn forget(&self) {
+        self.retire();
+        self.task.clear();
+        self.other.clear();
+    }
+
+    /// Lets go of what a coroutine that is over does not need. A Task that is parked on it stays
+    /// so: it was closed behind the Task's back, which can still be cancelled.
+    #[inline(always)]
+    fn retire(&self) {
         self.owner.clear();
         self.item.clear();
         self.inner.clear();
-        self.task.clear();
-        self.other.clear();
+        if self.wait.get() != Wait::Parked && self.wait.get() != Wait::Future {
+            self.task.clear();
+            self.other.clear();
+        }
     }
 
     /// One resumption.
@@ -394,9 +398,9 @@ impl Coroutine {
         self.life.set(Life::Over);
         if sent.is_err() {
             // What dies with the coroutine must not meet the exception.
-            error::preserving(|| self.forget());
+            error::preserving(|| self.retire());
         } else {
-            self.forget();
+            self.retire();
         }
         sent
     }
@@ -471,6 +475,17 @@ impl Coroutine {
     }
 }
 
+impl Coroutine {
+    /// What asyncio gives the Future that stands in this wait's place, for reprs alone.
+    fn result_shown(&self) -> &'static str {
+        match self.behaviour.qualname.split('.').next() {
+            Some("Lock" | "Event" | "Semaphore" | "BoundedSemaphore" | "TaskGroup") => "True",
+            Some("Condition" | "Barrier") => "False",
+            _ => "None",
+        }
+    }
+}
+
 fn used_up() -> Raised {
     runtime_error("cannot reuse already awaited coroutine")
 }
@@ -525,7 +540,7 @@ fn repr(this: &Coroutine) -> String {
         Wait::Parked => "<Future pending cb=[Task.task_wakeup()]>".to_owned(),
         Wait::Cancelled if this.life.get() == Life::Suspended => "<Future cancelled>".to_owned(),
         Wait::Woken if this.life.get() == Life::Suspended => {
-            "<Future finished result=True>".to_owned()
+            format!("<Future finished result={}>", this.result_shown())
         }
         Wait::Future => match this.other.get() {
             Some(future) => value::repr_text(&future),
@@ -545,6 +560,11 @@ pub(super) fn build() -> Res<&'static Any> {
         .next(next)
         .sends(|this: &Coroutine| this.step(None))
         .hide(c"__next__")
+        .noargs_over_slot(
+            c"__await__",
+            c"__await__($self, /)\n--\n\nReturn an iterator to be used in await expression.",
+            super::await_iter::make,
+        )
         .forwarding(missing_attribute, set_attribute)
         .one(c"send", c"send($self, value, /)\n--\n\nResume the coroutine.", send)
         .args(c"throw", c"Raise an exception in the coroutine.", throw)

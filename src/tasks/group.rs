@@ -172,15 +172,17 @@ impl Group {
         if self.entered.get() {
             return Err(runtime_error(&format!("TaskGroup {} has already been entered", text())));
         }
-        let parent = match (current::running(), self.event_loop.is_some()) {
-            (Some(running), false) => {
-                self.event_loop.set(running.as_any().own());
-                running.current_task().map(Own::into_any)
-            }
-            _ => {
-                if !self.event_loop.is_some() {
-                    self.event_loop.set(asyncio().get_running_loop.call(&[])?);
-                }
+        let running = current::running();
+        if !self.event_loop.is_some() {
+            self.event_loop.set(match running {
+                Some(running) => running.as_any().own(),
+                None => asyncio().get_running_loop.call(&[])?,
+            });
+        }
+        let native = running.filter(|running| self.event_loop.holds(*running));
+        let parent = match native.and_then(EventLoop::current_task) {
+            Some(task) => Some(task.into_any()),
+            None => {
                 let event_loop = self.event_loop.get().unwrap_or_else(value::none);
                 Some(asyncio().current_task.call(&[&event_loop])?).filter(|task| !task.is_none())
             }
@@ -526,7 +528,7 @@ fn repr(this: &Group) -> Res<String> {
 /// Makes the type.
 pub(super) fn build() -> Res<&'static Any> {
     static NONE: Signature<0> =
-        Signature { method: "TaskGroup", names: [], positional: 0, required: 0 };
+        Signature { method: "TaskGroup.__init__", names: [], positional: 0, required: 0 };
     let class = Builder::<GroupState>::new(
         c"TaskGroup()\n--\n\nAn asynchronous context manager for a group of tasks that end together.\n\n    async with TaskGroup() as group:\n        group.create_task(some_coroutine())\n\nAll tasks are awaited when the context manager exits; when one fails, the others are cancelled.",
     )

@@ -2,6 +2,7 @@
 
 mod any_future;
 mod as_completed;
+mod await_iter;
 mod callbacks;
 pub(crate) mod coroutine;
 pub(crate) mod future;
@@ -77,6 +78,7 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     adopt_methods(task, future)?;
     module.add(c"Future", future)?;
     module.add(c"Task", task)?;
+    await_iter::build()?;
     sleep::build()?;
     coroutine::build()?;
     gather::build()?;

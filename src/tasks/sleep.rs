@@ -212,6 +212,15 @@ impl Sleep {
         {
             drop(event_loop.remove_timer(self.position()));
         }
+        if stage == Stage::Future
+            && let Some(timer) = self.result.take()
+        {
+            error::preserving(|| {
+                if let Err(raised) = timer.call_method(&names::CANCEL, &[]) {
+                    error::unraisable(raised, self.as_any());
+                }
+            });
+        }
         self.other.clear();
     }
 
@@ -241,10 +250,9 @@ impl Sleep {
                 if !value::is_true(&*future.call_method(&names::DONE, &[])?)? {
                     return Err(runtime_error("await wasn't used with future"));
                 }
-                self.stage.set(Stage::Done);
-                let result = future.call_method(&names::RESULT, &[])?;
-                self.other.clear();
-                Ok(Sent::Returned(result))
+                let result = future.call_method(&names::RESULT, &[]);
+                self.end();
+                result.map(Sent::Returned)
             }
             Stage::Asked | Stage::Parked => Err(runtime_error("await wasn't used with future")),
             Stage::Cancelled | Stage::Done => Err(used_up()),
@@ -264,7 +272,10 @@ impl Sleep {
         let none = value::none();
         let result = self.result.take().unwrap_or(none);
         let setter = &asyncio().set_result_unless_cancelled;
-        event_loop.call_method(&names::CALL_LATER, &[&delay, setter, &future, &result])?;
+        let timer =
+            event_loop.call_method(&names::CALL_LATER, &[&delay, setter, &future, &result])?;
+        // Its place is free, and whoever ends the sleep early must take the timer back.
+        self.result.set(timer);
         future.set_attr(&names::BLOCKING, &value::boolean(true))?;
         track(self);
         self.other.set(future.clone());
@@ -342,6 +353,12 @@ pub(super) fn build() -> Res<&'static Any> {
     .next(next)
     .sends(|this: &Sleep| this.step())
     .hide(c"__next__")
+    .noargs_over_slot(
+        c"__await__",
+        c"__await__($self, /)\n--\n\nReturn an iterator to be used in await expression.",
+        super::await_iter::make,
+    )
+    .getter(c"__class__", |_: &Sleep| asyncio().coroutine_class.clone())
     .forwarding(missing_attribute, set_attribute)
     .one(c"send", c"send($self, value, /)\n--\n\nResume the sleep.", send)
     .args(c"throw", c"Raise an exception in the sleep.", throw)

@@ -133,11 +133,7 @@ impl Timeout {
         if self.state.get() != State::Created {
             return Err(runtime_error("Timeout has already been entered"));
         }
-        let task = match current::running() {
-            Some(event_loop) => event_loop.current_task().map(Own::into_any),
-            None => Some(asyncio().current_task.call(&[])?).filter(|task| !task.is_none()),
-        };
-        let Some(task) = task else {
+        let Some(task) = current::task(current::running())? else {
             return Err(runtime_error("Timeout should be used inside a task"));
         };
         self.state.set(State::Entered);

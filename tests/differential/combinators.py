@@ -245,7 +245,7 @@ class Ordered(dict[Any, None]):
 
 async def _group(w: World, me: Actor, op: Op) -> object:
     group = w.lib.TaskGroup()
-    if isinstance(getattr(group, "_tasks", None), set):
+    if isinstance(vars(group).get("_tasks"), set):
         group._tasks = Ordered()
     w.groups.append(group)
     async with group as entered:

@@ -4,6 +4,9 @@ What is normalised, and why:
   * addresses, paths, line numbers and the numbers of unnamed tasks;
   * a task's own entry in a future's callback list: how it is spelled is an engine's affair
     (`Task.task_wakeup()`, `TaskWakeupMethWrapper`, `Task.__wakeup()`);
+  * the entries of gather, shield, wait and as_completed in a callback list: functions inside a
+    function of the stdlib's, methods of native objects here. That they are there, and in which
+    order, is compared;
   * the arguments of a partial in a callback list, cut by reprlib at any point;
   * which callback failed: its repr is cut to a length that depends on addresses;
   * pure-Python futures say "FINISHED: <repr>" and "not ready" for "invalid state", "not set";
@@ -27,6 +30,32 @@ _WAKEUP = re.compile(
     r"<TaskWakeupMethWrapper object>\(\)"
     r"|(?:<bound method )?(?:Task\.)?(?:task_wakeup|_Task__wakeup|Task\.__wakeup|__wakeup)\(\)"
 )
+#: A callback of the stdlib's, and ours in its place; which of them a future has is compared.
+_WATCHERS = (
+    (
+        re.compile(
+            r"gather\.<locals>\._done_callback\(\) at |_GatheringFuture\._done_callback\(\)"
+        ),
+        "gathered()",
+    ),
+    # 3.14 has a second one on the inner future, which keeps asyncio's call graph.
+    (
+        re.compile(
+            r"(?:shield\.<locals>\._clear_awaited_by_callback\(\) at , )?"
+            r"shield(?:\.<locals>)?\._(?:inner|outer)_done_callback\(\)(?: at )?"
+        ),
+        "shielded()",
+    ),
+    (re.compile(r"_wait\.<locals>\._on_completion\(\) at |wait\._on_completion\(\)"), "waited()"),
+    (
+        re.compile(
+            r"as_completed\.<locals>\._on_completion\(\) at "
+            r"|_AsCompletedIterator\._handle_completion\(\)"
+        ),
+        "completed()",
+    ),
+    (re.compile(r"coroutine\._release_waiter\(\)"), "_release_waiter()"),
+)
 _STATE = re.compile(r"^InvalidStateError\((?:FINISHED|CANCELLED): .*\)$", re.DOTALL)
 
 
@@ -40,6 +69,9 @@ def tidy(text: str) -> str:
         text = _BOUND.sub("_release_waiter()", text)
     if "akeup" in text:
         text = _WAKEUP.sub("wakeup()", text)
+    if "_callback()" in text or "_completion()" in text or "_release_waiter()" in text:
+        for pattern, name in _WATCHERS:
+            text = pattern.sub(name, text)
     if "name='None'" in text:
         text = text.replace("name='None'", "name='Task-?'")  # see task_name
     if "Task-" in text:
