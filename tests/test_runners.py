@@ -1,18 +1,14 @@
-"""`run()`, `Runner`, and programs started by `python -m aioxide`.
+"""`run()` and `Runner`.
 
-The runners' tests run with asyncio's runner on asyncio's loop, with asyncio's runner on aioxide's
+The tests run with asyncio's runner on asyncio's loop, with asyncio's runner on aioxide's
 loop, and with aioxide's runner, with the same assertions.
 """
 
 import asyncio
 import contextvars
 import gc
-import re
-import subprocess
 import sys
-import zipfile
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,113 +163,3 @@ def test_a_task_that_fails_while_being_cancelled_is_reported(
     del task
     gc.collect()
     assert len(caplog.records) == 1
-
-
-# python -m aioxide
-
-
-def python(*args: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *map(str, args)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=False, **kwargs
-    )
-
-
-SHOW = """\
-import asyncio, os, sys, pickle
-class Local: pass
-async def main(): return type(asyncio.get_running_loop()).__module__.split(".")[0]
-print(asyncio.run(main()) if "aioxide" in sys.modules else "aioxide")
-print(__name__, sys.argv, sys.path[0], globals().get("__file__"), __package__)
-print(__spec__ and __spec__.name, sys.modules["__main__"].Local is Local, sorted(globals()))
-print(type(pickle.loads(pickle.dumps(Local()))) is Local)
-"""
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").touch()
-    for name in ("script.py", "package/__main__.py", "package/module.py"):
-        (tmp_path / name).write_text(SHOW)
-    with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
-        archive.writestr("__main__.py", SHOW)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["script.py", "a", "--b", "-c"],
-        ["./script.py"],
-        ["-m", "package", "a"],
-        ["-m", "package.module", "-m", "x"],
-        ["-c", SHOW, "a", "-m"],
-        ["app.zip", "a"],
-        ["package"],
-    ],
-)
-@pytest.mark.parametrize("options", [[], ["-P"]])
-def test_a_program_runs_as_under_plain_python(
-    program: Path, arguments: list[str], options: list[str]
-) -> None:
-    if options and "-m" in arguments[:1]:
-        pytest.skip("-P hides the module")
-    plain = python(*options, *arguments, cwd=program)
-    ours = python(*options, "-m", "aioxide", *arguments, cwd=program)
-    assert plain.returncode == 0, plain.stderr
-    assert (ours.stdout, ours.stderr) == (plain.stdout, "")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "def f(): 1 / 0\nf()",
-        "raise SystemExit(3)",
-        "raise SystemExit('message')",
-        "def f(:",
-        "import sys; sys.excepthook = lambda kind, *_: print('hook', kind)\n1 / 0",
-        "import os, signal; os.kill(os.getpid(), signal.SIGINT)\nimport time; time.sleep(5)",
-        "import atexit\natexit.register(lambda: print('late', __name__, f()))\ndef f(): return 1",
-        "import does_not_exist",
-    ],
-)
-@pytest.mark.parametrize("way", ["script", "module", "code"])
-def test_a_program_ends_as_under_plain_python(tmp_path: Path, body: str, way: str) -> None:
-    (tmp_path / "prog.py").write_text(body)
-    arguments = {"script": ["prog.py"], "module": ["-m", "prog"], "code": ["-c", body]}[way]
-    plain = python(*arguments, cwd=tmp_path)
-    ours = python("-m", "aioxide", *arguments, cwd=tmp_path)
-    assert ours.returncode == plain.returncode
-    assert ours.stdout == plain.stdout
-    # The interpreter's own start of -m is two frames of <frozen runpy>: not ours to show or hide.
-    # Since 3.13 it also shows -c's source, which it keeps where only it can put it.
-    frames = r'(  File "<frozen runpy>".*\n( .*\n)?|    .*\n)'
-    if way == "code" or "f(:" not in body:
-        assert re.sub(frames, "", ours.stderr) == re.sub(frames, "", plain.stderr)
-
-
-def test_a_missing_script_is_reported_as_python_does(tmp_path: Path) -> None:
-    plain = python("nowhere.py", cwd=tmp_path)
-    ours = python("-m", "aioxide", "nowhere.py", cwd=tmp_path)
-    assert ours.returncode == plain.returncode == 2
-    assert ours.stderr == plain.stderr
-
-
-def test_a_missing_module_is_reported_as_python_does(tmp_path: Path) -> None:
-    plain = python("-m", "nowhere", cwd=tmp_path)
-    ours = python("-m", "aioxide", "-m", "nowhere", cwd=tmp_path)
-    assert (ours.returncode, ours.stderr) == (plain.returncode, plain.stderr)
-
-
-def test_the_version_names_everything_a_bug_report_needs() -> None:
-    text = python("-m", "aioxide", "--version").stdout
-    assert text.startswith(f"aioxide {aioxide.__version__}\nCPython {sys.version.split()[0]} on ")
-    assert "native: event loop" in text
-
-
-def test_without_a_program_the_usage_is_shown() -> None:
-    result = python("-m", "aioxide")
-    assert result.returncode == 2
-    assert result.stderr.startswith("usage: aioxide")
-    assert python("-m", "aioxide", "--help").stdout == result.stderr

@@ -2,39 +2,24 @@
 
 `import aioxide as asyncio` is a promise: every name in `asyncio.__all__` of the running Python is
 here, and what a program reaches through the module besides (`asyncio.subprocess`, `asyncio.log`)
-is too. What aioxide has a version of its own of is imported first; the stdlib fills the rest. The
-long list below is for type checkers and editors, which cannot follow the loop that does it.
+is too. What aioxide has a version of its own of is imported first and listed in `__all__`, from
+where `install()` and the submodules (`aioxide.locks`) take it; the stdlib fills the rest. The long
+list at the end is for type checkers and editors, which cannot follow the loop that does it.
 """
 
 import asyncio as _asyncio
 import sys
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+import typing as _typing
 
-from aioxide._core import (
-    Future,
-    Handle,
-    Lock,
-    Task,
-    TimerHandle,
-    __version__,
-    TaskGroup,
-    Timeout,
-    as_completed,
-    create_task,
-    ensure_future,
-    gather,
-    shield,
-    sleep,
-    timeout,
-    timeout_at,
-    to_thread,
-    wait,
-)
+from aioxide import installation as _installation
+from aioxide import submodules as _submodules
+from aioxide._core import __version__
 from aioxide.event_loop import EventLoop, new_event_loop
-from aioxide.policy import EventLoopPolicy
+from aioxide.installation import install, uninstall
+from aioxide.policy import EventLoopPolicy, get_event_loop
 from aioxide.runners import Runner, run
 
+# What is aioxide's own. A name to come is imported below (`_core`) and listed here.
 __all__ = [
     "EventLoop",
     "EventLoopPolicy",
@@ -42,31 +27,87 @@ __all__ = [
     "Handle",
     "Lock",
     "Runner",
+    "SelectorEventLoop",
     "Task",
-    "TimerHandle",
-    "__version__",
-    "new_event_loop",
-    "run",
-    "sleep",
     "TaskGroup",
     "Timeout",
+    "TimerHandle",
+    "__version__",
     "as_completed",
     "create_task",
     "ensure_future",
     "gather",
+    "get_event_loop",
+    "install",
+    "new_event_loop",
+    "run",
     "shield",
+    "sleep",
     "timeout",
     "timeout_at",
     "to_thread",
+    "uninstall",
     "wait",
 ]
-
 if sys.version_info >= (3, 12):
-    from aioxide._core import wait_for
+    __all__ += ["eager_task_factory", "wait_for"]
+if sys.version_info < (3, 13):
+    from aioxide.newer_names import QueueShutDown as QueueShutDown
 
-    __all__ += ["wait_for"]
+    __all__ += ["QueueShutDown"]
 
-if _TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
+    from aioxide._core import (
+        Future,
+        Handle,
+        Lock,
+        Task,
+        TaskGroup,
+        Timeout,
+        TimerHandle,
+        as_completed,
+        create_task,
+        ensure_future,
+        gather,
+        shield,
+        sleep,
+        timeout,
+        timeout_at,
+        to_thread,
+        wait,
+    )
+    from aioxide.policy import SelectorEventLoop
+
+    if sys.version_info >= (3, 12):
+        from aioxide._core import wait_for
+
+        # asyncio's own has asyncio's Task built in.
+        eager_task_factory = _asyncio.create_eager_task_factory(Task)
+
+    _own = {_name: globals()[_name] for _name in __all__}
+    _installation.offer(_own)
+    globals().update(_submodules.provide(_own))
+    for _name in _asyncio.__all__:
+        if _name not in globals():
+            globals()[_name] = getattr(_asyncio, _name)
+        if _name not in __all__:
+            __all__.append(_name)  # noqa: PYI056
+    del _name, _own
+
+    def __getattr__(name: str) -> _typing.Any:
+        """Answer, with asyncio's warnings, for its deprecated names, and for what it gets later."""
+        if not name.startswith("__"):
+            try:
+                return getattr(_asyncio, name)
+            except AttributeError:
+                pass
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if _typing.TYPE_CHECKING:
+    # The types are those that asyncio declares, also where the object is ours: programs hand our
+    # Lock to a library that asks for asyncio's, and annotate as `asyncio.Task[int]` what a loop
+    # gives them as asyncio's Task.
     # isort: off
     from asyncio import (
         ALL_COMPLETED as ALL_COMPLETED,
@@ -86,10 +127,13 @@ if _TYPE_CHECKING:
         Event as Event,
         FIRST_COMPLETED as FIRST_COMPLETED,
         FIRST_EXCEPTION as FIRST_EXCEPTION,
+        Future as Future,
+        Handle as Handle,
         IncompleteReadError as IncompleteReadError,
         InvalidStateError as InvalidStateError,
         LifoQueue as LifoQueue,
         LimitOverrunError as LimitOverrunError,
+        Lock as Lock,
         PriorityQueue as PriorityQueue,
         Protocol as Protocol,
         Queue as Queue,
@@ -105,7 +149,11 @@ if _TYPE_CHECKING:
         StreamWriter as StreamWriter,
         SubprocessProtocol as SubprocessProtocol,
         SubprocessTransport as SubprocessTransport,
+        Task as Task,
+        TaskGroup as TaskGroup,
+        Timeout as Timeout,
         TimeoutError as TimeoutError,  # noqa: A004
+        TimerHandle as TimerHandle,
         Transport as Transport,
         WriteTransport as WriteTransport,
         _enter_task as _enter_task,
@@ -115,10 +163,13 @@ if _TYPE_CHECKING:
         _set_running_loop as _set_running_loop,
         _unregister_task as _unregister_task,
         all_tasks as all_tasks,
+        as_completed as as_completed,
         create_subprocess_exec as create_subprocess_exec,
         create_subprocess_shell as create_subprocess_shell,
+        create_task as create_task,
         current_task as current_task,
-        get_event_loop as get_event_loop,
+        ensure_future as ensure_future,
+        gather as gather,
         get_event_loop_policy as get_event_loop_policy,
         get_running_loop as get_running_loop,
         iscoroutine as iscoroutine,
@@ -129,11 +180,16 @@ if _TYPE_CHECKING:
         run_coroutine_threadsafe as run_coroutine_threadsafe,
         set_event_loop as set_event_loop,
         set_event_loop_policy as set_event_loop_policy,
+        shield as shield,
+        sleep as sleep,
         start_server as start_server,
         start_unix_server as start_unix_server,
+        timeout as timeout,
+        timeout_at as timeout_at,
+        to_thread as to_thread,
+        wait as wait,
         wait_for as wait_for,
         wrap_future as wrap_future,
-        subprocess as subprocess,
     )
 
     if sys.version_info >= (3, 12):
@@ -144,6 +200,7 @@ if _TYPE_CHECKING:
         from asyncio import QueueShutDown as QueueShutDown
 
     if sys.version_info >= (3, 14):
+        from aioxide import graph as graph
         from asyncio import (
             FrameCallGraphEntry as FrameCallGraphEntry,
             FutureCallGraph as FutureCallGraph,
@@ -166,23 +223,27 @@ if _TYPE_CHECKING:
             get_child_watcher as get_child_watcher,
             set_child_watcher as set_child_watcher,
         )
+    from aioxide import (
+        base_events as base_events,
+        constants as constants,
+        coroutines as coroutines,
+        events as events,
+        exceptions as exceptions,
+        futures as futures,
+        locks as locks,
+        log as log,
+        protocols as protocols,
+        queues as queues,
+        streams as streams,
+        subprocess as subprocess,
+        taskgroups as taskgroups,
+        tasks as tasks,
+        threads as threads,
+        timeouts as timeouts,
+        transports as transports,
+        unix_events as unix_events,
+    )
     # isort: on
-else:
-    for _name in _asyncio.__all__:
-        if _name not in globals():
-            globals()[_name] = getattr(_asyncio, _name)
-            __all__.append(_name)  # noqa: PYI056
-    del _name
-
-
-def __getattr__(name: str) -> _Any:
-    """Answer for asyncio's submodules and, with asyncio's warnings, its deprecated names."""
-    if not name.startswith("__"):
-        try:
-            return getattr(_asyncio, name)
-        except AttributeError:
-            pass
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
