@@ -50,6 +50,11 @@ def offer(own: Mapping[str, object]) -> None:
     _own.update(own)
 
 
+def own_names() -> frozenset[str]:
+    """Return the names that `offer()` was told."""
+    return frozenset(_own)
+
+
 def install() -> None:
     """Put aioxide into asyncio's place, for everything that is looked up or made from now on.
 
@@ -138,8 +143,9 @@ class _Installation:
 
 
 def _asyncio_modules() -> Iterator[ModuleType]:
-    for name, module in list(sys.modules.items()):
-        if isinstance(module, ModuleType) and (name == "asyncio" or name.startswith("asyncio.")):
+    loaded: dict[str, object] = dict(sys.modules)  # with None for what must not be imported
+    for name, module in loaded.items():
+        if isinstance(module, ModuleType) and name.partition(".")[0] == "asyncio":
             yield module
 
 
