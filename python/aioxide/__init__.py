@@ -79,10 +79,7 @@ if not _typing.TYPE_CHECKING:
     from aioxide.policy import SelectorEventLoop
 
     if sys.version_info >= (3, 12):
-        from aioxide._core import wait_for
-
-        # asyncio's own has asyncio's Task built in.
-        eager_task_factory = _asyncio.create_eager_task_factory(Task)
+        from aioxide._core import eager_task_factory, wait_for
 
     _own = {_name: globals()[_name] for _name in __all__}
     _installation.offer(_own)

@@ -23,6 +23,7 @@ use crate::py::{
 use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
 use crate::tasks::sleep::Sleep;
+use crate::tasks::spawn::is_eager_factory;
 use crate::tasks::task::{Options, Task, TaskState, spawn};
 use crate::tasks::timeout::Timeout;
 
@@ -132,6 +133,8 @@ pub(crate) struct LoopState {
     /// The Task that asyncio believes to be current.
     published: Cell<*const Task>,
     task_factory: Slot,
+    /// Whether that is our own `eager_task_factory`, which needs no call.
+    eager: Cell<bool>,
     /// `asyncio.tasks.Task` and `asyncio.futures.Future` if somebody put other classes there:
     /// asyncio's loop would use them, so ours does.
     task_class: Slot,
@@ -161,6 +164,7 @@ impl LoopState {
             current: Cell::new(std::ptr::null()),
             published: Cell::new(std::ptr::null()),
             task_factory: Slot::empty(),
+            eager: Cell::new(false),
             task_class: Slot::empty(),
             future_class: Slot::empty(),
             thread: Cell::new(0),
@@ -500,10 +504,11 @@ fn create_task(this: &EventLoop, args: Args<'_>) -> Res {
     if !this.is_running() {
         this.learn_classes()?;
     }
-    if this.task_factory.is_some() || this.task_class.is_some() {
+    let eagerly = this.eager.get() && !this.task_class.is_some();
+    if !eagerly && (this.task_factory.is_some() || this.task_class.is_some()) {
         return create_other_task(this, &args);
     }
-    if let (true, [coro]) = (args.has_no_keywords(), args.positional) {
+    if let (false, true, [coro]) = (eagerly, args.has_no_keywords(), args.positional) {
         this.check_closed()?;
         return Ok(spawn(this, coro, Options::default())?.into_any());
     }
@@ -512,7 +517,7 @@ fn create_task(this: &EventLoop, args: Args<'_>) -> Res {
     let options = Options {
         name: name.filter(|name| !name.is_none()),
         context: context.filter(|context| !context.is_none()),
-        eager: eager.map_or(Ok(false), value::is_true)?,
+        eager: eager.map_or(Ok(eagerly), value::is_true)?,
     };
     let Some(coro) = coro else { return Err(missing("create_task", "coro")) };
     Ok(spawn(this, coro, options)?.into_any())
@@ -596,6 +601,7 @@ fn set_task_factory(this: &EventLoop, args: Args<'_>) -> Res<()> {
     };
     let [factory] = args.bind(&FACTORY)?;
     let factory = factory.unwrap_or(value::none_ref());
+    this.eager.set(is_eager_factory(factory));
     if factory.is_none() {
         this.task_factory.clear();
         return Ok(());

@@ -18,6 +18,11 @@ impl<T> Global<T> {
         let _ = self.0.set(value);
     }
 
+    /// The value, if the cell was filled.
+    pub(crate) fn peek(&'static self) -> Option<&'static T> {
+        self.0.get()
+    }
+
     #[inline(always)]
     pub(crate) fn get(&'static self) -> &'static T {
         self.0.get().expect("aioxide._core is used before it was imported")

@@ -113,6 +113,7 @@ names! {
     CURRENT_HANDLE = c"_current_handle",
     DELAY = c"delay",
     DONE = c"done",
+    EAGER_TASK_FACTORY = c"eager_task_factory",
     EAGER_START = c"eager_start",
     DUNDER_ANNOTATIONS = c"__annotations__",
     DUNDER_CODE = c"__code__",

@@ -13,7 +13,7 @@ mod group;
 pub(crate) mod list;
 mod shield;
 pub(crate) mod sleep;
-mod spawn;
+pub(crate) mod spawn;
 pub(crate) mod step;
 pub(crate) mod task;
 mod task_type;
@@ -87,6 +87,7 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     as_completed::build()?;
     module.add(c"TaskGroup", group::build()?)?;
     timeout::add_to(module)?;
+    spawn::add_to(module)?;
     let stock = |name| asyncio().tasks.attr(name);
     let add = |name, function: Res| module.add(name, &*function?);
     add(c"sleep", function(stock(&names::SLEEP)?, |args: Args<'_>| sleep::sleep(&args)))?;

@@ -6,7 +6,9 @@ use super::task::Options;
 use crate::engine::asyncio::asyncio;
 use crate::engine::current;
 use crate::engine::event_loop::LoopState;
-use crate::py::{Any, Args, AsObject, Own, Res, Signature, names, value};
+use crate::py::function::function;
+use crate::py::module::Module;
+use crate::py::{Any, Args, AsObject, Global, Own, Res, Signature, names, value};
 
 /// `event_loop.create_task(coro)` on any loop.
 pub(super) fn create_task(event_loop: &Any, coro: &Any) -> Res {
@@ -98,4 +100,44 @@ static WRAP_AWAITABLE: Behaviour = Behaviour {
 /// A coroutine that awaits this.
 pub(super) fn wrap_awaitable(awaitable: &Any) -> Res {
     coroutine(&WRAP_AWAITABLE, Some(awaitable.own()), None).map(Own::into_any)
+}
+
+static EAGER_FACTORY: Global<Own<Any>> = Global::new();
+
+static EAGER: Signature<5> = Signature {
+    method: "factory",
+    names: [&names::LOOP, &names::CORO, &names::NAME, &names::CONTEXT, &names::EAGER_START],
+    positional: 2,
+    required: 2,
+};
+
+/// `eager_task_factory(loop, coro, **options)`: a Task that runs at once, up to its first wait.
+fn eager_task(args: Args<'_>) -> Res {
+    let [event_loop, coro, name, context, eager] = args.bind(&EAGER)?;
+    let none = value::none_ref();
+    let (event_loop, coro) = (event_loop.unwrap_or(none), coro.unwrap_or(none));
+    let options = Options {
+        name: name.filter(|name| !name.is_none()),
+        context: context.filter(|context| !context.is_none()),
+        eager: eager.map_or(Ok(true), value::is_true)?,
+    };
+    match event_loop.cast::<LoopState>() {
+        Some(ours) => super::task::spawn(ours, coro, options).map(Own::into_any),
+        None => super::task::spawn_elsewhere(event_loop, coro, options).map(Own::into_any),
+    }
+}
+
+/// Whether a loop that has this as its factory can make eager Tasks without calling it.
+pub(crate) fn is_eager_factory(factory: &Any) -> bool {
+    EAGER_FACTORY.peek().is_some_and(|ours| ours.is(factory))
+}
+
+/// Makes `eager_task_factory`, which is asyncio's since 3.12.
+pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
+    if let Some(model) = asyncio().tasks.attr_if_any(&names::EAGER_TASK_FACTORY)? {
+        let factory = function(model, eager_task)?;
+        module.add(c"eager_task_factory", &factory)?;
+        EAGER_FACTORY.fill(factory);
+    }
+    Ok(())
 }

@@ -162,6 +162,18 @@ pub(crate) fn spawn(event_loop: &EventLoop, coro: &Any, options: Options<'_>) ->
     Ok(task)
 }
 
+/// Makes a Task on any loop, as `Task(coro, loop=event_loop)` does.
+pub(super) fn spawn_elsewhere(
+    event_loop: &Any,
+    coro: &Any,
+    options: Options<'_>,
+) -> Res<Own<Task>> {
+    let task = create(TaskState::blank)?;
+    crate::py::track(&*task);
+    task.start(coro, Some(event_loop), options)?;
+    Ok(task)
+}
+
 #[inline(always)]
 fn check_coroutine(coro: &Any) -> Res<()> {
     if value::is_coroutine(coro) { Ok(()) } else { check_other_coroutine(coro) }
