@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3_ffi as ffi;
 
 use super::args::Args;
+use super::call::import;
 use super::entry::{self, Return};
 use super::error::{Builtin, Raised, Res, checked, raise, restore};
 use super::memory;
@@ -500,6 +501,33 @@ pub(crate) fn adopt_methods(class: &Any, base: &Any) -> Res<()> {
         }
     }
     Ok(())
+}
+
+/// Lets instances of `other` pass for instances of `class`, to isinstance() and issubclass().
+///
+/// `class` becomes an abstract base class, and `other` is registered with it. The metaclass is set
+/// on the finished type: up to 3.11 types from a spec have no other way to one, and from 3.12 on
+/// they refuse a metaclass that has a `__new__`, as ABCMeta does. Subclasses come later, in Python,
+/// and may have abstract bases besides, which any other metaclass would forbid them.
+pub(crate) fn admit(class: &Any, other: &Any) -> Res<()> {
+    let metaclass = import(c"abc", c"ABCMeta")?;
+    let plain = &raw mut ffi::PyType_Type;
+    // SAFETY: `class` is a heap type of ours, whose metaclass is `type`. ABCMeta is a type without
+    // fields beyond those of `type`, which is checked, so that the object has its layout. Types of
+    // ours live for ever, and so then does the reference to their metaclass.
+    unsafe {
+        let new = metaclass.as_ptr().cast::<ffi::PyTypeObject>();
+        if class.type_ptr() != plain
+            || (*new).tp_basicsize != (*plain).tp_basicsize
+            || (*new).tp_itemsize != (*plain).tp_itemsize
+        {
+            return Err(raise(Builtin::TypeError.get(), "ABCMeta is not as aioxide knows it"));
+        }
+        (*class.as_ptr()).ob_type = metaclass.into_ptr().cast();
+        ffi::PyType_Modified(class.as_ptr().cast());
+    }
+    import(c"_abc", c"_abc_init")?.call(&[class])?;
+    import(c"_abc", c"_abc_register")?.call(&[class, other]).map(|_| ())
 }
 
 /// Whether both are native methods with the same code behind them.

@@ -25,7 +25,7 @@ pub(crate) mod waiters;
 mod watch;
 
 use crate::engine::asyncio::asyncio;
-use crate::py::class::adopt_methods;
+use crate::py::class::{admit, adopt_methods};
 use crate::py::function::function;
 use crate::py::module::Module;
 use crate::py::{Any, Args, AsObject, Own, Res, Signature, import, names};
@@ -88,6 +88,9 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"TaskGroup", group::build()?)?;
     timeout::add_to(module)?;
     spawn::add_to(module)?;
+    // After the last type with such a base: from a spec no more can be made.
+    admit(future, &asyncio().future_class)?;
+    admit(task, &asyncio().task_class)?;
     let stock = |name| asyncio().tasks.attr(name);
     let add = |name, function: Res| module.add(name, &*function?);
     add(c"sleep", function(stock(&names::SLEEP)?, |args: Args<'_>| sleep::sleep(&args)))?;
