@@ -43,6 +43,13 @@ pub(crate) struct Asyncio {
     pub(crate) task_group_class: Own<Any>,
     pub(crate) exception_group: Own<Any>,
     pub(crate) base_exception_group: Own<Any>,
+    pub(crate) queue_class: Own<Any>,
+    pub(crate) queue_empty: Own<Any>,
+    pub(crate) queue_full: Own<Any>,
+    /// Ours up to 3.12, which have none.
+    pub(crate) queue_shut_down: Own<Any>,
+    pub(crate) heappush: Own<Any>,
+    pub(crate) heappop: Own<Any>,
     /// The module: its `_set_running_loop` is looked up at each use, because tests replace it.
     pub(crate) events: Own<Any>,
     pub(crate) current_task: Own<Any>,
@@ -112,6 +119,12 @@ pub(crate) fn load() -> Res<()> {
             exception_group: import(c"builtins", c"ExceptionGroup")?,
             base_exception_group: import(c"builtins", c"BaseExceptionGroup")?,
             lock_class: import(c"asyncio.locks", c"Lock")?,
+            queue_class: import(c"asyncio.queues", c"Queue")?,
+            queue_empty: import(c"asyncio.queues", c"QueueEmpty")?,
+            queue_full: import(c"asyncio.queues", c"QueueFull")?,
+            queue_shut_down: queue_shut_down()?,
+            heappush: import(c"heapq", c"heappush")?,
+            heappop: import(c"heapq", c"heappop")?,
             current_task: import(c"asyncio.tasks", c"current_task")?,
             events: import(c"asyncio", c"events")?,
             register_task: import(c"_asyncio", c"_register_task")?,
@@ -138,6 +151,11 @@ pub(crate) fn load() -> Res<()> {
         }
         Err(Raised) => Err(Raised),
     }
+}
+
+fn queue_shut_down() -> Res {
+    let home = if cfg!(Py_3_13) { c"asyncio.queues" } else { c"aioxide.newer_names" };
+    import(home, c"QueueShutDown")
 }
 
 fn wraps_stop_iteration() -> Res<bool> {

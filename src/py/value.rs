@@ -449,3 +449,85 @@ pub(crate) fn is_int(object: &Any) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::PyLong_Check(object.as_ptr()) != 0 }
 }
+
+/// `operator.eq` and `operator.ne`, as `Builder::compare` is asked for them.
+pub(crate) const EQUAL: std::ffi::c_int = ffi::Py_EQ;
+pub(crate) const NOT_EQUAL: std::ffi::c_int = ffi::Py_NE;
+
+fn compares(left: &Any, right: &Any, operation: std::ffi::c_int) -> Res<bool> {
+    // SAFETY: two live objects.
+    match unsafe { ffi::PyObject_RichCompareBool(left.as_ptr(), right.as_ptr(), operation) } {
+        -1 => Err(Raised),
+        truth => Ok(truth != 0),
+    }
+}
+
+/// `left <= right`.
+pub(crate) fn is_at_most(left: &Any, right: &Any) -> Res<bool> {
+    compares(left, right, ffi::Py_LE)
+}
+
+/// `left >= right`.
+pub(crate) fn is_at_least(left: &Any, right: &Any) -> Res<bool> {
+    compares(left, right, ffi::Py_GE)
+}
+
+pub(crate) fn is_exact_int(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyLong_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// `len(object)`.
+pub(crate) fn len(object: &Any) -> Res<usize> {
+    // SAFETY: a live object.
+    usize::try_from(unsafe { ffi::PyObject_Size(object.as_ptr()) }).map_err(|_| Raised)
+}
+
+/// `repr(object)`, whose failure is the caller's.
+pub(crate) fn repr_of(object: &Any) -> Res<String> {
+    // SAFETY: a live object.
+    unsafe { checked(ffi::PyObject_Repr(object.as_ptr())) }.and_then(|text| text_of(&text))
+}
+
+/// `list(iterable)`.
+pub(crate) fn list_of(iterable: &Any) -> Res {
+    // SAFETY: a live object.
+    unsafe { checked(ffi::PySequence_List(iterable.as_ptr())) }
+}
+
+/// The number of keys in an instance's dict.
+#[inline(always)]
+pub(crate) fn dict_len(dict: &Any) -> usize {
+    // SAFETY: a dict; it can be nothing else.
+    unsafe { ffi::PyDict_Size(dict.as_ptr()) as usize }
+}
+
+/// `dict.copy()`.
+pub(crate) fn dict_copy(dict: &Any) -> Res {
+    // SAFETY: a live object; what is not a dict raises SystemError inside.
+    unsafe { checked(ffi::PyDict_Copy(dict.as_ptr())) }
+}
+
+/// Runs `visit` with the keys and values of a dict, as they are now.
+pub(crate) fn each_of_dict(
+    dict: &Any,
+    mut visit: impl FnMut(&Any, &Any) -> Res<()>,
+) -> Res<()> {
+    // A copy of our own, which `visit` cannot change.
+    let dict = dict_copy(dict)?;
+    let (mut place, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: a dict that nobody changes; keys and values are borrowed from it.
+    unsafe {
+        while ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) != 0 {
+            visit(Any::from_ptr(key), Any::from_ptr(value))?;
+        }
+    }
+    Ok(())
+}
+
+/// A number that changes when an attribute of the object's type does; 0 until one was looked up.
+#[inline(always)]
+pub(crate) fn type_version(object: &Any) -> u32 {
+    // SAFETY: a live object has a live type.
+    unsafe { (*object.type_ptr()).tp_version_tag }
+}

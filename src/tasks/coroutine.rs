@@ -290,7 +290,7 @@ impl Coroutine {
     }
 
     /// `cancel(msg)` of the Task that waits.
-    pub(super) fn cancel(&self, message: Option<&Any>) -> Res<bool> {
+    pub(crate) fn cancel(&self, message: Option<&Any>) -> Res<bool> {
         match self.wait.get() {
             Wait::Parked => {
                 self.wait.set(Wait::Cancelled);
