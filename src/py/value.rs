@@ -509,10 +509,7 @@ pub(crate) fn dict_copy(dict: &Any) -> Res {
 }
 
 /// Runs `visit` with the keys and values of a dict, as they are now.
-pub(crate) fn each_of_dict(
-    dict: &Any,
-    mut visit: impl FnMut(&Any, &Any) -> Res<()>,
-) -> Res<()> {
+pub(crate) fn each_of_dict(dict: &Any, mut visit: impl FnMut(&Any, &Any) -> Res<()>) -> Res<()> {
     // A copy of our own, which `visit` cannot change.
     let dict = dict_copy(dict)?;
     let (mut place, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());

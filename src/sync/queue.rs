@@ -144,6 +144,15 @@ impl Finished {
         Ok(())
     }
 
+    pub(super) fn has_event(&self) -> bool {
+        self.event.is_some()
+    }
+
+    /// Sets the flag of a copy.
+    pub(super) fn presume(&self, is_set: bool) {
+        self.is_set.set(is_set);
+    }
+
     /// `_finished`.
     pub(super) fn share(&self) -> Res {
         let event = self.event()?;
@@ -164,7 +173,7 @@ fn raise_plain(kind: &Any) -> Raised {
     kind.call(&[]).map_or_else(|raised| raised, |exception| raise_instance(&exception))
 }
 
-/// The place of a coroutine that waits.
+/// The place of a coroutine that joins and waits. One that gets or puts counts its waits there.
 const WAITING: u8 = 1;
 
 pub(super) static GETTING: Behaviour = Behaviour { qualname: "Queue.get", resume: resume_get };
@@ -174,7 +183,7 @@ pub(super) static JOINING: Behaviour = Behaviour { qualname: "Queue.join", resum
 fn resume_get(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
     let queue = this.owner_as::<QueueState>()?;
     let hooks = queue.hooks();
-    if this.place.get() == WAITING {
+    if this.place.get() != 0 {
         queue.getters.woken(this);
         if let Some(exception) = exception {
             let in_vain = || Ok(!queue.is_empty(hooks)?);
@@ -196,7 +205,7 @@ fn resume_get(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
 fn resume_put(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
     let queue = this.owner_as::<QueueState>()?;
     let hooks = queue.hooks();
-    if this.place.get() == WAITING {
+    if this.place.get() != 0 {
         queue.putters.woken(this);
         if let Some(exception) = exception {
             let in_vain = || Ok(!queue.is_full(hooks)?);
@@ -222,9 +231,7 @@ fn resume_join(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
     if this.place.get() == 0 && queue.unfinished.get() <= 0 {
         return Ok(Sent::Returned(value::none()));
     }
-    follow(this, exception, WAITING, || {
-        queue.finished.event()?.call_method(&names::WAIT, &[])
-    })
+    follow(this, exception, WAITING, || queue.finished.event()?.call_method(&names::WAIT, &[]))
 }
 
 impl Queue {
@@ -239,7 +246,7 @@ impl Queue {
     /// Waits in `line`.
     fn line_up(&self, line: &Line, waiter: &Coroutine) -> Res<Sent> {
         self.bound.check(self.as_any())?;
-        waiter.place.set(WAITING);
+        waiter.place.set(waiter.place.get().checked_add(1).unwrap_or(WAITING));
         let waits = waiter.wait()?;
         line.push(waiter)?;
         Ok(waits)
@@ -320,7 +327,7 @@ impl Queue {
         } else {
             value::int(self.storage.len()? as i64)?
         };
-        value::is_at_least(&size, &*self.maxsize())
+        value::is_at_least(&size, &self.maxsize())
     }
 
     #[inline(always)]
@@ -382,10 +389,7 @@ impl Queue {
     pub(super) fn task_done(&self) -> Res<()> {
         let unfinished = self.unfinished.get();
         if unfinished <= 0 {
-            return Err(raise(
-                Builtin::ValueError.get(),
-                "task_done() called too many times",
-            ));
+            return Err(raise(Builtin::ValueError.get(), "task_done() called too many times"));
         }
         self.unfinished.set(unfinished - 1);
         if unfinished == 1 { self.finished.turn(true) } else { Ok(()) }

@@ -5,6 +5,8 @@
 //! for good into a deque as asyncio has it, and what a program does to the deque counts. What
 //! stands there for a waiting coroutine answers as the Future would that asyncio keeps there.
 
+use std::cell::Cell;
+
 use super::waiters::Waiters;
 use crate::engine::asyncio::{asyncio, invalid_state};
 use crate::py::{
@@ -130,11 +132,15 @@ fn wake(waiter: &Any) -> Res<bool> {
     Ok(true)
 }
 
-/// A coroutine's place in a deque.
+/// A coroutine's place in a deque, for one wait: if it is woken in vain and waits again, that is
+/// another.
 type Place = Object<PlaceState>;
 
 struct PlaceState {
     waiter: Slot<Coroutine>,
+    /// The coroutine's `place` during that wait.
+    wait: u8,
+    tracked: Cell<bool>,
 }
 
 static TYPE: TypeCell = TypeCell::new();
@@ -144,6 +150,9 @@ impl Class for PlaceState {
 
     fn cell() -> &'static TypeCell {
         &TYPE
+    }
+    fn tracked(&self) -> Option<&Cell<bool>> {
+        Some(&self.tracked)
     }
     fn traverse(object: &Place, visitor: &Visitor) -> Result<(), Stop> {
         visitor.slot(&object.waiter)
@@ -155,13 +164,22 @@ impl Class for PlaceState {
 
 fn place(waiter: &Coroutine) -> Res<Own<Place>> {
     track(waiter);
-    create(|| PlaceState { waiter: Slot::new(waiter.own()) })
+    let made = create(|| PlaceState {
+        waiter: Slot::new(waiter.own()),
+        wait: waiter.place.get(),
+        tracked: Cell::new(false),
+    })?;
+    track(&made);
+    Ok(made)
 }
 
 impl Place {
-    /// Asks the coroutine; one that the collector took is not waited for any more.
-    fn ask<T>(&self, gone: T, question: impl FnOnce(&Coroutine) -> Res<T>) -> Res<T> {
-        self.waiter.get().map_or(Ok(gone), |waiter| question(&waiter))
+    /// Asks the coroutine; `over` if it went on to wait again, or the collector took it.
+    fn ask<T>(&self, over: T, question: impl FnOnce(&Coroutine) -> Res<T>) -> Res<T> {
+        match self.waiter.get().filter(|waiter| waiter.place.get() == self.wait) {
+            Some(waiter) => question(&waiter),
+            None => Ok(over),
+        }
     }
 }
 
@@ -194,31 +212,22 @@ pub(super) fn build() -> Res<()> {
         .noargs(
             c"cancelled",
             c"cancelled($self, /)\n--\n\nWhether the wait was cancelled.",
-            |this: &Place| this.ask(true, Coroutine::is_cancelled),
+            |this: &Place| this.ask(false, Coroutine::is_cancelled),
         )
-        .one(
-            c"set_result",
-            c"set_result($self, result, /)\n--\n\nEnd the wait.",
-            set_result,
-        )
-        .args(
-            c"cancel",
-            c"cancel($self, /, msg=None)\n--\n\nCancel the wait.",
-            cancel,
-        )
+        .one(c"set_result", c"set_result($self, result, /)\n--\n\nEnd the wait.", set_result)
+        .args(c"cancel", c"cancel($self, /, msg=None)\n--\n\nCancel the wait.", cancel)
         .compare(|this: &Place, other: &Any, operation| {
-            let same = other
-                .cast_exact::<PlaceState>()
-                .map(|other| this.waiter.get().is_some_and(|waiter| other.waiter.holds(&*waiter)));
+            let same = other.cast_exact::<PlaceState>().map(|other| {
+                let waiter = this.waiter.get();
+                waiter.is_some_and(|waiter| other.waiter.holds(&*waiter)) && this.wait == other.wait
+            });
             Ok(match operation {
                 value::EQUAL => same,
                 value::NOT_EQUAL => same.map(|same| !same),
                 _ => None,
             })
         })
-        .hash(|this: &Place| {
-            this.waiter.get().map_or(0, |waiter| waiter.as_ptr() as isize >> 4)
-        })
+        .hash(|this: &Place| this.waiter.get().map_or(0, |waiter| waiter.as_ptr() as isize >> 4))
         .build()
         .map(drop)
 }

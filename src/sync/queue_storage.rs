@@ -6,11 +6,49 @@
 //! code that works on `_queue` goes on working. A priority queue has its list from the beginning,
 //! because the heap is the interpreter's own, with its order of comparisons.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 
 use crate::engine::asyncio::asyncio;
 use crate::py::{Any, AsObject, Own, Res, Slot, Stop, Visitor, names, value};
+
+/// Items that wait to be let go of: a queue in a queue in a queue, ten thousand deep, must not end
+/// in as many nested calls, so past a few levels the rest is left to the outermost one.
+struct Letting {
+    depth: Cell<usize>,
+    left: UnsafeCell<Vec<Items>>,
+}
+
+// SAFETY: only touched with the GIL held, in steps that run no Python code.
+unsafe impl Sync for Letting {}
+
+static LETTING: Letting = Letting { depth: Cell::new(0), left: UnsafeCell::new(Vec::new()) };
+const NESTED_AT_MOST: usize = 20;
+
+impl Letting {
+    fn go(&self, items: Items) {
+        if items.is_empty() {
+            return;
+        }
+        if self.depth.get() >= NESTED_AT_MOST {
+            // SAFETY: see `Sync` above.
+            unsafe { (*self.left.get()).push(items) }
+            return;
+        }
+        self.drop(items);
+        while self.depth.get() == 0 {
+            // SAFETY: see `Sync` above.
+            let Some(items) = (unsafe { (*self.left.get()).pop() }) else { return };
+            self.drop(items);
+        }
+    }
+
+    fn drop(&self, items: Items) {
+        self.depth.set(self.depth.get() + 1);
+        drop(items);
+        self.depth.set(self.depth.get() - 1);
+    }
+}
 
 /// Which item comes out next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,12 +61,14 @@ pub(super) enum Order {
     Priority,
 }
 
+type Items = VecDeque<Own<Any>>;
+
 /// An emptied ring larger than this gives its memory back.
 const KEPT_CAPACITY: usize = 1024;
 
 /// A queue's items.
 pub(super) struct Storage {
-    ring: UnsafeCell<VecDeque<Own<Any>>>,
+    ring: UnsafeCell<Items>,
     /// `_queue`, once it is a Python object; the ring is empty then.
     object: Slot,
 }
@@ -40,7 +80,7 @@ impl Storage {
 
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
-    fn ring(&self) -> &mut VecDeque<Own<Any>> {
+    fn ring(&self) -> &mut Items {
         // SAFETY: private, and every use below ends before Python code can run: moving references
         // runs none. The GIL keeps other threads out.
         unsafe { &mut *self.ring.get() }
@@ -49,9 +89,9 @@ impl Storage {
     /// `_init`: begins anew, without items.
     pub(super) fn reset(&self, order: Order) -> Res<()> {
         let object = if order == Order::Priority { Some(value::list()?) } else { None };
-        let old = (std::mem::take(self.ring()), self.object.take());
+        let items = std::mem::take(self.ring());
         self.object.put(object);
-        drop(old);
+        LETTING.go(items);
         Ok(())
     }
 
@@ -138,9 +178,9 @@ impl Storage {
 
     /// `_queue = object`.
     pub(super) fn set_object(&self, object: &Any) {
-        let old = (std::mem::take(self.ring()), self.object.take());
+        let items = std::mem::take(self.ring());
         self.object.set(object.own());
-        drop(old);
+        LETTING.go(items);
     }
 
     /// `list(_queue)` for the repr, or nothing if there are no items.
@@ -168,6 +208,13 @@ impl Storage {
 
     /// Lets go of all items.
     pub(super) fn clear(&self) {
-        drop((std::mem::take(self.ring()), self.object.take()));
+        LETTING.go(std::mem::take(self.ring()));
+        self.object.clear();
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

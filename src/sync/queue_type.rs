@@ -12,8 +12,8 @@ use crate::py::class::adopt_methods;
 use crate::py::function::{add_to_class, method, model_of};
 use crate::py::module::Module;
 use crate::py::{
-    Any, Args, AsObject, Builder, Class, Managed, Object, Res, Signature, Stop, TypeCell,
-    Visitor, names, value,
+    Any, Args, AsObject, Builder, Class, Managed, Object, Res, Signature, Stop, TypeCell, Visitor,
+    names, value,
 };
 use crate::tasks::coroutine::coroutine;
 
@@ -93,8 +93,10 @@ fn state(this: &Queue) -> Res {
         (&names::UNFINISHED_TASKS, value::int(this.unfinished.get())?),
         (&names::QUEUE_ITEMS, this.storage.object(this.order())?),
         (&names::IS_SHUTDOWN, value::boolean(this.is_shutdown.get())),
-        (&names::FINISHED, this.finished.share()?),
     ];
+    if this.finished.has_event() {
+        attributes.push((&names::FINISHED, this.finished.share()?));
+    }
     if let Some(event_loop) = this.bound.get() {
         attributes.push((&names::LOOP_ATTR, event_loop));
     }
@@ -110,7 +112,11 @@ fn set_state(this: &Queue, state: &Any) -> Res<()> {
             return Ok(()); // The copy belongs to no loop yet.
         }
         this.as_any().set_attr_named(name, attribute)
-    })
+    })?;
+    if !this.finished.has_event() {
+        this.finished.presume(this.unfinished.get() <= 0);
+    }
+    Ok(())
 }
 
 fn repr(this: &Queue) -> Res<String> {
