@@ -158,8 +158,5 @@ class Queue(Generic[_T]):
     _finished: Any
     _is_shutdown: bool
 
-@disjoint_base
 class PriorityQueue(Queue[SupportsRichComparisonT]): ...
-
-@disjoint_base
 class LifoQueue(Queue[_T]): ...
