@@ -188,6 +188,5 @@ names! {
     REMOVE = c"remove",
     SET = c"set",
     UNFINISHED_TASKS = c"_unfinished_tasks",
-    WAIT = c"wait",
     WAKEUP_NEXT = c"_wakeup_next",
 }

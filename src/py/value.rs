@@ -490,7 +490,7 @@ pub(crate) fn repr_of(object: &Any) -> Res<String> {
 }
 
 /// `list(iterable)`.
-pub(crate) fn list_of(iterable: &Any) -> Res {
+pub(crate) fn list_from(iterable: &Any) -> Res {
     // SAFETY: a live object.
     unsafe { checked(ffi::PySequence_List(iterable.as_ptr())) }
 }

@@ -189,7 +189,7 @@ impl Storage {
             return Ok(None);
         }
         if let Some(object) = self.object.get() {
-            return value::list_of(&object).map(Some);
+            return value::list_from(&object).map(Some);
         }
         let list = value::list()?;
         for item in self.ring().iter() {
