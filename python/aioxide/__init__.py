@@ -21,6 +21,10 @@ from aioxide.runners import Runner, run
 
 # What is aioxide's own. A name to come is imported below (`_core`) and listed here.
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
     "EventLoop",
     "EventLoopPolicy",
     "Future",
@@ -31,6 +35,7 @@ __all__ = [
     "Queue",
     "Runner",
     "SelectorEventLoop",
+    "Semaphore",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -61,12 +66,17 @@ if sys.version_info < (3, 13):
 
 if not _typing.TYPE_CHECKING:
     from aioxide._core import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
         Future,
         Handle,
         LifoQueue,
         Lock,
         PriorityQueue,
         Queue,
+        Semaphore,
         Task,
         TaskGroup,
         Timeout,
@@ -143,8 +153,8 @@ if _typing.TYPE_CHECKING:
         QueueEmpty as QueueEmpty,
         QueueFull as QueueFull,
         ReadTransport as ReadTransport,
-        SelectorEventLoop as SelectorEventLoop,
         Semaphore as Semaphore,
+        SelectorEventLoop as SelectorEventLoop,
         SendfileNotAvailableError as SendfileNotAvailableError,
         Server as Server,
         StreamReader as StreamReader,

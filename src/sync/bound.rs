@@ -43,14 +43,15 @@ impl LoopBound {
         }
     }
 
-    /// `_loop = event_loop`.
-    pub(crate) fn set(&self, event_loop: &Any) {
-        self.0.put(Some(event_loop.own()).filter(|given| !given.is_none()));
-    }
-
     /// `_loop`.
     pub(crate) fn get(&self) -> Option<crate::py::Own<Any>> {
         self.0.get()
+    }
+
+    /// `_loop = event_loop`.
+    pub(crate) fn set(&self, event_loop: &Any) -> Res<()> {
+        self.0.put((!event_loop.is_none()).then(|| event_loop.own()));
+        Ok(())
     }
 
     pub(crate) fn visit(&self, visitor: &Visitor) -> Result<(), Stop> {

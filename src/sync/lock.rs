@@ -59,12 +59,17 @@ impl LockState {
     }
 }
 
-static NO_ARGUMENTS: Signature<0> =
+static INIT: Signature<0> =
     Signature { method: "Lock.__init__", names: [], positional: 0, required: 0 };
+static NO_ARGUMENTS: Signature<0> =
+    Signature { method: "Lock.acquire", names: [], positional: 0, required: 0 };
 
-static ACQUIRE: Behaviour = Behaviour { qualname: "Lock.acquire", resume: resume_acquire };
-static ENTER: Behaviour = Behaviour { qualname: "Lock.__aenter__", resume: resume_enter };
-static EXIT: Behaviour = Behaviour { qualname: "Lock.__aexit__", resume: resume_exit };
+pub(super) static ACQUIRE: Behaviour =
+    Behaviour { qualname: "Lock.acquire", resume: resume_acquire };
+static ENTER: Behaviour =
+    Behaviour { qualname: "_ContextManagerMixin.__aenter__", resume: resume_enter };
+static EXIT: Behaviour =
+    Behaviour { qualname: "_ContextManagerMixin.__aexit__", resume: resume_exit };
 
 /// The place of a coroutine that waits for the lock.
 const WAITING: u8 = 1;
@@ -131,7 +136,11 @@ impl Lock {
 }
 
 /// `acquire` for a coroutine at its beginning or waiting; None when it has to wait on.
-fn step_acquire(lock: &Lock, this: &Coroutine, exception: Option<Own<Any>>) -> Res<Option<Sent>> {
+pub(super) fn step_acquire(
+    lock: &Lock,
+    this: &Coroutine,
+    exception: Option<Own<Any>>,
+) -> Res<Option<Sent>> {
     if this.place.get() == WAITING {
         lock.take_turn(this, exception)?;
         return Ok(None);
@@ -187,13 +196,13 @@ fn waiters(this: &Lock) -> Res<Option<Own<Any>>> {
 /// Makes the type.
 pub(super) fn build() -> Res<&'static Any> {
     let class = Builder::<LockState>::new(
-        c"Mutual exclusion between tasks.\n\nA lock is locked or unlocked, and unlocked at first. When several tasks wait in acquire(),\nrelease() lets exactly one go on, in the order in which they came.\n\n    async with lock:\n        ...",
+        c"Lock()\n--\n\nMutual exclusion between tasks.\n\nA lock is locked or unlocked, and unlocked at first. When several tasks wait in acquire(),\nrelease() lets exactly one go on, in the order in which they came.\n\n    async with lock:\n        ...",
     )
     .subclassable()
     .dict(std::mem::offset_of!(LockState, dict))
     .weakrefs(std::mem::offset_of!(LockState, weakrefs))
     .blank(LockState::blank)
-    .init(|_: &Lock, args: Args<'_>| args.bind(&NO_ARGUMENTS).map(drop))
+    .init(|_: &Lock, args: Args<'_>| args.bind(&INIT).map(drop))
     .repr(repr)
     .noargs(c"locked", c"locked($self, /)\n--\n\nReturn True if lock is acquired.", |this: &Lock| {
         this.locked.get()
@@ -207,10 +216,7 @@ pub(super) fn build() -> Res<&'static Any> {
     .property(
         c"_loop",
         |this: &Lock| this.bound.get(),
-        |this: &Lock, event_loop: &Any| {
-            this.bound.set(event_loop);
-            Ok(())
-        },
+        |this: &Lock, event_loop: &Any| this.bound.set(event_loop),
     )
     .property(
         c"_locked",

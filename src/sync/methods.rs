@@ -53,12 +53,22 @@ pub(super) fn follow(
     place: u8,
     begin: impl FnOnce() -> Res,
 ) -> Res<Sent> {
+    match follow_result(this, exception, place, begin)? {
+        Sent::Yielded(yielded) => Ok(Sent::Yielded(yielded)),
+        Sent::Returned(_) => returned_none(),
+    }
+}
+
+/// `await` what `begin` returns, standing at `place`.
+pub(super) fn follow_result(
+    this: &Coroutine,
+    exception: Option<Own<Any>>,
+    place: u8,
+    begin: impl FnOnce() -> Res,
+) -> Res<Sent> {
     if this.place.get() != place {
         this.await_inner(&*begin()?)?;
         this.place.set(place);
     }
-    match this.drive(exception)? {
-        Sent::Yielded(yielded) => Ok(Sent::Yielded(yielded)),
-        Sent::Returned(_) => returned_none(),
-    }
+    this.drive(exception)
 }

@@ -4,6 +4,9 @@
 //! Coroutines in the order in which they came, linked through themselves: to enter, to leave from
 //! anywhere and to find the first costs the same however many wait, where asyncio's deque looks
 //! through all of them to take one out. The list owns its members, as asyncio's owns the Futures.
+//!
+//! Waiters that are woken stay until they have run. So that waking one after another does not look
+//! at all of those again each time, the list remembers the first that may still be pending.
 
 use std::cell::Cell;
 
@@ -15,6 +18,8 @@ use crate::py::{Any, AsObject, Own, Res, Stop, Visitor, value};
 pub(crate) struct Waiters {
     first: Cell<*const Coroutine>,
     last: Cell<*const Coroutine>,
+    /// Everybody before this one is woken or cancelled; null: everybody is.
+    pending: Cell<*const Coroutine>,
     len: Cell<usize>,
 }
 
@@ -23,6 +28,7 @@ impl Waiters {
         Waiters {
             first: Cell::new(std::ptr::null()),
             last: Cell::new(std::ptr::null()),
+            pending: Cell::new(std::ptr::null()),
             len: Cell::new(0),
         }
     }
@@ -56,6 +62,9 @@ impl Waiters {
             Some(last) => last.links.next.set(address),
             None => self.first.set(address),
         }
+        if self.pending.get().is_null() {
+            self.pending.set(address);
+        }
         self.len.set(self.len.get() + 1);
     }
 
@@ -68,6 +77,9 @@ impl Waiters {
         let previous = waiter.links.previous.replace(std::ptr::null());
         let next = waiter.links.next.replace(std::ptr::null());
         waiter.links.list.set(std::ptr::null());
+        if std::ptr::eq(self.pending.get(), waiter) {
+            self.pending.set(next);
+        }
         // SAFETY: neighbours are members, which are alive. The reference given back is the one
         // that `push` kept.
         unsafe {
@@ -126,33 +138,38 @@ impl Waiters {
         Ok(all)
     }
 
+    /// The first that is not woken or cancelled already, for the caller to wake.
+    fn next_pending(&self) -> Res<Option<Own<Coroutine>>> {
+        // SAFETY: members are alive, and the reference is taken before anything can run.
+        while let Some(waiter) = unsafe { self.pending.get().as_ref() }.map(AsObject::own) {
+            // A foreign Future is asked by calling it, so the list may be another afterwards.
+            let done = waiter.is_done()?;
+            if std::ptr::eq(self.pending.get(), &*waiter) {
+                self.pending.set(waiter.links.next.get());
+            }
+            if !done {
+                return Ok(Some(waiter));
+            }
+        }
+        Ok(None)
+    }
+
     /// Wakes the first that is not woken or cancelled already; whether there was one.
     pub(crate) fn wake_first_pending(&self) -> Res<bool> {
-        let mut woken = false;
-        self.each(|waiter| {
-            if waiter.is_done()? {
-                return Ok(true);
-            }
-            woken = true;
-            waiter.wake()?;
-            Ok(false)
-        })?;
-        Ok(woken)
+        match self.next_pending()? {
+            Some(waiter) => waiter.wake().map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Wakes up to `limit` of those that are not woken or cancelled already.
     pub(crate) fn wake_pending(&self, limit: usize) -> Res<()> {
-        let mut left = limit;
-        self.each(|waiter| {
-            if left == 0 {
-                return Ok(false);
+        for _ in 0..limit {
+            if !self.wake_first_pending()? {
+                break;
             }
-            if !waiter.is_done()? {
-                left -= 1;
-                waiter.wake()?;
-            }
-            Ok(true)
-        })
+        }
+        Ok(())
     }
 
     /// Takes out and wakes the first that is not woken or cancelled; those before it leave too.
