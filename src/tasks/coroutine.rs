@@ -332,11 +332,6 @@ impl Coroutine {
         Ok(())
     }
 
-    /// Whether somebody else is awaited.
-    pub(crate) fn has_inner(&self) -> bool {
-        self.inner.is_some()
-    }
-
     /// Resumes what is awaited inside. Its return and its exception end the awaiting.
     #[inline]
     pub(crate) fn drive(&self, exception: Option<Own<Any>>) -> Res<Sent> {
