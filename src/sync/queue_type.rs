@@ -263,7 +263,14 @@ fn build_queue() -> Res<&'static Any> {
             Ok(())
         },
     )
-    .getter(c"_loop", |this: &Queue| this.bound.get())
+    .property(
+        c"_loop",
+        |this: &Queue| this.bound.get(),
+        |this: &Queue, event_loop: &Any| {
+            this.bound.set(event_loop);
+            Ok(())
+        },
+    )
     .build()?;
     let model = &asyncio().queue_class;
     add_async_methods(class, model, &names::GET, |this: &Queue, args: Args<'_>| {
