@@ -257,7 +257,8 @@ impl<S: Class> Builder<S> {
 
     /// Instances in a class bind as functions do; `bind` is their `tp_descr_get`.
     pub(super) fn binds(mut self, bind: *mut c_void) -> Self {
-        self.flags |= ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
+        // Immutable: only then does the interpreter (3.12 and later) remember where a method was.
+        self.flags |= ffi::Py_TPFLAGS_METHOD_DESCRIPTOR | ffi::Py_TPFLAGS_IMMUTABLETYPE;
         self.slot(ffi::Py_tp_descr_get, bind);
         self
     }

@@ -267,8 +267,7 @@ fn build_queue() -> Res<&'static Any> {
         c"_loop",
         |this: &Queue| this.bound.get(),
         |this: &Queue, event_loop: &Any| {
-            this.bound.set(event_loop);
-            Ok(())
+            this.bound.set(event_loop)
         },
     )
     .build()?;
