@@ -19,7 +19,7 @@ from tests.differential.mutants import MUTANTS
 from tests.differential.program import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.differential.engines import Engine
     from tests.differential.program import Program
@@ -37,8 +37,9 @@ class Difference(NamedTuple):
 
 
 class Pair:
-    """Two engines, ready to be compared on many programs; `undecided` counts those that
-    proved nothing, `swept` the cancellations that sweeps tried."""
+    """Two engines, ready to be compared on many programs. `undecided` counts those that
+    proved nothing, `swept` the cancellations that sweeps tried, and `beat` is called before each
+    of these."""
 
     def __init__(self, reference: Engine, engine: Engine) -> None:
         self.names = (reference.name, engine.name)
@@ -48,6 +49,7 @@ class Pair:
         self._right = Runner(engine, chains=chains)
         self.undecided = 0
         self.swept = 0
+        self.beat: Callable[[], None] = lambda: None
 
     def compare(self, program: Program) -> Difference | None:
         """None unless the traces differ on every repetition."""
@@ -66,7 +68,7 @@ class Pair:
     def sweep(self, program: Program) -> Difference | None:
         """The first difference when each task of a program is cancelled at each point of its
         life, one in a run, in one way after the other."""
-        plain = program._replace(clocked=False, cancel=None)
+        plain = program._replace(clocked=False, debug=False, cancel=None)
         places = [
             Cancel(point, task, (point + task + program.kit) % HOWS)
             for point, alive in enumerate(self._left.watch(plain))
@@ -75,6 +77,7 @@ class Pair:
         every = -(-len(places) // MOST_CANCELS)
         for cancel in places[:: every or 1]:
             self.swept += 1
+            self.beat()
             difference = self.compare(plain._replace(cancel=cancel))
             if difference is not None:
                 return difference

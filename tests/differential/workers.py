@@ -66,15 +66,20 @@ def _work(job: Job, state: Any, out: Connection) -> None:
     seeds = range(job.first, job.last, job.step)
     shrunk = 0
 
+    def beat() -> None:
+        state[1] += 1
+
     def counted() -> Iterator[int]:
         for seed in seeds:
             state[0] = seed
-            state[1] += 1
+            beat()
             yield seed
 
     def compare(program: Program) -> Difference | None:
-        state[1] += 1
+        beat()
         return pair.compare(program)
+
+    pair.beat = beat
 
     for seed, difference in zip(
         seeds, pair.differences(counted(), job.only, job.sweep_every), strict=True

@@ -241,7 +241,7 @@ class World:
 
     def last_deadline(self) -> float:
         """When the last slot in use is over."""
-        return self.start + (max(self.used_slots) + 1) * self.slot
+        return self.start + (max(self.used_slots, default=0) + 1) * self.slot
 
     def delay(self, choice: int) -> float | None:
         """A timeout: none, due, past, far, next to nothing, or (clocked) one to three slots."""
