@@ -187,7 +187,7 @@ def _run(world: World) -> tuple[list[str], bool]:
     engine, loop, program = world.engine, world.loop, world.program
     loop.set_debug(program.debug)
     loop.set_exception_handler(world.on_exception)
-    sys.unraisablehook = lambda args: world.collected.append(
+    sys.unraisablehook = lambda args: world.note_collected(
         tidy(f"unraisable {world.show(args.exc_value)}")
     )
     main = loop.create_task(_drive(world), name="main")
@@ -197,7 +197,7 @@ def _run(world: World) -> tuple[list[str], bool]:
     clean = _epilogue(world, loop)
     world.over = True
     if not clean:
-        world.chains = False  # one coroutine may be ended in the middle of another's end
+        world.torn_down = True
         loop.close()  # before the world goes, so that what dies with it is still reported here
     del main
     trace, collected = world.trace, world.collected
