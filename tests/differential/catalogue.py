@@ -249,7 +249,7 @@ _ACTIONS = {
         "concurrent_set": Spec(2, "concurrent[-{a}-1].set_result({b}) or error", (3, 9)),
         "concurrent_cancel": Spec(1, "concurrent[-{a}-1].cancel()", (3,)),
         "concurrent_state": Spec(1, "note(concurrent[-{a}-1])", (3,)),
-        "wrap_into": Spec(1, "future[{a}] = wrap_future(concurrent[-{b}-1])", (FUTURES, 3)),
+        "wrap_into": Spec(2, "future[{a}] = wrap_future(concurrent[-{b}-1])", (FUTURES, 3)),
     },
 }
 

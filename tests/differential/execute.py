@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.differential import interpret
 from tests.differential.actions import Interrupt, spawn
-from tests.differential.threads import InlineExecutor
+from tests.differential.threads import InlineExecutor, settled
 from tests.differential.tidy import task_name, tidy
 from tests.differential.world import World, var
 
@@ -91,6 +91,8 @@ async def _until_no_slot_is_used(world: World) -> None:
 
 def _pending(world: World) -> list[asyncio.Task[Any]]:
     """Who is not done: known tasks, then those that primitives made, oldest first."""
+    for concurrent in world.concurrent:
+        world.note("concurrent", "is", settled(concurrent))
     for name, state in world.kit.states():
         world.note(name, "is", state)
     left = [task for task in world.task if not task.done()]
@@ -242,6 +244,8 @@ def _epilogue(world: World, loop: asyncio.AbstractEventLoop) -> bool:
         world.note(task_name(task), "is", (world.show_future(task), task.cancelling()))
     for future in world.future:
         world.note("future", "is", world.show_future(future))
+    for concurrent in world.concurrent:
+        world.note("concurrent", "is", settled(concurrent))
     for name, state in world.kit.states():
         world.note(name, "is", state)
     left = [task for task in asyncio.all_tasks(loop) if not task.done()]

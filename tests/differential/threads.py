@@ -132,7 +132,8 @@ def _concurrent_set(_w: World, future: concurrent.futures.Future[Any], op: Op) -
     return "set"
 
 
-def _concurrent_state(w: World, future: concurrent.futures.Future[Any], _op: Op) -> object:
+def settled(future: concurrent.futures.Future[Any]) -> object:
+    """What a concurrent future has come to."""
     if not future.done():
         return "running" if future.running() else "pending"
     if future.cancelled():
@@ -141,9 +142,9 @@ def _concurrent_state(w: World, future: concurrent.futures.Future[Any], _op: Op)
     return future.result() if error is None else error
 
 
-def _wrap_into(w: World, _me: Actor, op: Op) -> object:
+def _wrap_into(w: World, me: Actor, op: Op) -> object:
     if not w.concurrent:
-        return "no concurrent future"
+        _concurrent_new(w, me, op)
     wrapped = w.lib.wrap_future(w.concurrent[-1 - op.b % len(w.concurrent)], loop=w.loop)
     w.replace_future(op.a, wrapped)
     return "wrapped"
@@ -159,6 +160,6 @@ ACTIONS: dict[str, Callable[[World, Actor, Op], object]] = {
     "concurrent_new": _concurrent_new,
     "concurrent_set": _on_concurrent(_concurrent_set),
     "concurrent_cancel": _on_concurrent(lambda _w, future, _op: future.cancel()),
-    "concurrent_state": _on_concurrent(_concurrent_state),
+    "concurrent_state": _on_concurrent(lambda _w, future, _op: settled(future)),
     "wrap_into": _wrap_into,
 }
