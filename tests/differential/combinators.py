@@ -109,8 +109,9 @@ async def _wait_for_things(w: World, things: list[asyncio.Future[Any]], how: int
 async def _as_completed(w: World, me: Actor, op: Op) -> object:
     """To the end or only the first, with and without a limit, in the old way and in 3.13's."""
     things: list[Any] = list(_settled_order(w.awaitable(op.a, me), w.awaitable(op.b, me)))
-    if op.c >= 5 and len(things) == 2:
-        things[1] = _target(w, me, FRESH)
+    if op.c >= 5:
+        fresh = _body(w, me, me.body + 1)
+        things = things if fresh is None else [things[0], fresh]
     timeout = w.delay((0, 1, 0, 0, 1, 6, 0, 0)[op.c])
     came: list[object] = []
     if op.c in {3, 4, 6} and sys.version_info >= (3, 13):
