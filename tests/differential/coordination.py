@@ -111,7 +111,9 @@ async def _queue_work(w: World, me: Actor, op: Op) -> object:
 
 def _queue_shutdown(w: World, _me: Actor, op: Op) -> object:
     queue = w.kit.queue
-    return queue.shutdown(immediate=bool(op.a)) if hasattr(queue, "shutdown") else "before 3.13"
+    if sys.version_info < (3, 13):
+        return "before 3.13"  # where only ours has it
+    return queue.shutdown(immediate=bool(op.a))
 
 
 WAITS: dict[str, Callable[[World, Actor, Op], Awaitable[object]]] = {
