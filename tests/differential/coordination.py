@@ -7,6 +7,7 @@ ask for: the methods' answers, and the repr.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tests.differential.primitives import show
