@@ -67,7 +67,7 @@ class World:
                 self.see(number, name, "cancelled", error.args, describe(error.__context__))
                 if self.is_over() or self.random.random() < 0.2:
                     raise
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.see(number, name, describe(error), describe(error.__context__))
             else:
                 self.see(number, name, result)
@@ -215,7 +215,7 @@ def foreign_condition_program(world: World) -> Callable[[int], tuple[str, Step]]
 
     class Module(ModuleType):
         @staticmethod
-        def Condition() -> Any:  # noqa: N802
+        def Condition() -> Any:
             return original.Condition(Lock())
 
     original = world.module
