@@ -107,14 +107,12 @@ if not _typing.TYPE_CHECKING:
             __all__.append(_name)  # noqa: PYI056
     del _name, _own
 
-    def __getattr__(name: str) -> _typing.Any:
-        """Answer, with asyncio's warnings, for its deprecated names, and for what it gets later."""
-        if not name.startswith("__"):
-            try:
-                return getattr(_asyncio, name)
-            except AttributeError:
-                pass
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if sys.version_info >= (3, 14):
+        # asyncio answers for these with a warning, by a function that the interpreter has to ask
+        # for each name of the module from then on: every `asyncio.sleep` costs 240 instructions
+        # more. So they are names like all others here.
+        AbstractEventLoopPolicy = _asyncio.events._AbstractEventLoopPolicy  # noqa: SLF001
+        DefaultEventLoopPolicy = _asyncio.events._DefaultEventLoopPolicy  # noqa: SLF001
 
 
 if _typing.TYPE_CHECKING:

@@ -150,6 +150,10 @@ fn take_due_timers(this: &EventLoop) {
 /// A watcher hears of the end of a Future: in asyncio a callback like any other.
 #[inline(always)]
 fn notify(this: &EventLoop, future: &Future) -> Res<()> {
+    // A failure may be reported, and then no Task is current.
+    if !future.has_plain_result() {
+        current::withdraw(this)?;
+    }
     future.notify().or_else(|raised| native_callback_failed(this, future.as_any(), raised))
 }
 
@@ -166,6 +170,7 @@ fn native_callback_failed(this: &EventLoop, subject: &Any, raised: Raised) -> Re
     if is_fatal(&exception) {
         return Err(restore(exception));
     }
+    current::withdraw(this)?;
     let empty = value::tuple(&[])?;
     let callback = value::type_of(subject);
     this.as_any()
@@ -224,9 +229,9 @@ fn step_failed(this: &EventLoop, failed: step::Failed) -> Res<()> {
 #[inline(never)]
 fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     let begin = reactor::monotonic();
-    let subject = match &entry {
-        Entry::Task(task) => task.as_any().own(),
-        Entry::Handle(handle) => handle.as_any().own(),
+    let (subject, handle) = match &entry {
+        Entry::Task(task) => (task.as_any().own(), None),
+        Entry::Handle(handle) => (handle.as_any().own(), Some(handle.clone())),
         Entry::Wake(sleep) => {
             sleep.wake(this);
             return Ok(());
@@ -248,6 +253,10 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
     if took >= limit {
         let took = value::float(took)?;
         this.as_any().call_method(&names::REPORT_SLOW, &[&subject, &took])?;
+    }
+    // The collector does not look into Handles: one that is run holds nothing.
+    if let Some(handle) = handle {
+        handle.spend();
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! What gathers, waits and shields deal with may be of any make. Ours are asked directly, all
 //! others by their methods, subclasses of ours too, which may have overridden them.
 
+use super::coroutine::is_known_coroutine;
 use super::future::{Outcome, as_native};
 use super::task::Options;
 use super::{spawn, task};
@@ -66,7 +67,7 @@ pub(super) fn is_future(object: &Any) -> Res<bool> {
     if as_native(object).is_some() {
         return Ok(true);
     }
-    if value::is_coroutine(object) {
+    if is_known_coroutine(object) {
         return Ok(false);
     }
     value::is_true(&*asyncio().isfuture.call(&[object])?)
@@ -113,7 +114,7 @@ pub(super) fn forget_awaiter(future: &Any, awaiter: Option<&Any>) -> Res<()> {
 /// `ensure_future(object, loop=event_loop)`.
 #[inline]
 pub(super) fn ensure_future(object: &Any, event_loop: Option<&Any>) -> Res {
-    if value::is_coroutine(object)
+    if is_known_coroutine(object)
         && let Some(running) = current::running()
         && event_loop.is_none_or(|given| given.is(running))
         && running.makes_plain_tasks()
@@ -141,7 +142,8 @@ fn ensure_any_future(object: &Any, event_loop: Option<&Any>) -> Res {
         }
         return Ok(object.own());
     }
-    let is_coroutine = value::is_true(&*asyncio().iscoroutine.call(&[object])?)?;
+    let is_coroutine =
+        is_known_coroutine(object) || value::is_true(&*asyncio().iscoroutine.call(&[object])?)?;
     let coro = if is_coroutine {
         object.own()
     } else if value::is_true(&*asyncio().isawaitable.call(&[object])?)? {

@@ -9,9 +9,10 @@ use std::cell::{Cell, UnsafeCell};
 use std::mem::ManuallyDrop;
 
 use super::task::{Task, TaskState};
-use crate::py::{Any, AsObject, Own, Stop, Visitor};
+use crate::py::{Any, AsObject, Own, Stop, Visitor, value};
 
-/// One of them. Two words: without a context, the target is a Task to wake or a watcher.
+/// One of them. Two words: without a context, the target is a Task to wake; with None for a
+/// context it is a watcher.
 pub(crate) struct Waiter {
     target: Own<Any>,
     context: Option<Own<Any>>,
@@ -29,24 +30,26 @@ impl Waiter {
         Waiter { target: task.into_any(), context: None }
     }
 
-    /// No watcher is a Task.
+    #[inline(always)]
     pub(crate) fn watcher(watcher: Own<Any>) -> Waiter {
-        Waiter { target: watcher, context: None }
+        Waiter { target: watcher, context: Some(value::none()) }
     }
 
     pub(crate) fn callback(callback: Own<Any>, context: Own<Any>) -> Waiter {
         Waiter { target: callback, context: Some(context) }
     }
 
+    fn is_watcher(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.is_none())
+    }
+
     #[inline(always)]
     pub(crate) fn open(self) -> Wake {
         match self.context {
+            // SAFETY: only `Waiter::task` makes one without a context, from a Task.
+            None => Wake::Task(unsafe { self.target.assume_own::<TaskState>() }),
+            Some(context) if context.is_none() => Wake::Watcher(self.target),
             Some(context) => Wake::Callback(self.target, context),
-            None if self.target.cast::<TaskState>().is_some() => {
-                // SAFETY: just looked at.
-                Wake::Task(unsafe { self.target.assume_own::<TaskState>() })
-            }
-            None => Wake::Watcher(self.target),
         }
     }
 
@@ -158,7 +161,7 @@ impl Callbacks {
 
     /// Takes out this watcher, if it is there.
     pub(crate) fn remove_watcher(&self, watcher: &Any) -> Option<Waiter> {
-        let is_it = |waiter: &Waiter| waiter.context.is_none() && waiter.target.is(watcher);
+        let is_it = |waiter: &Waiter| waiter.is_watcher() && waiter.target.is(watcher);
         // SAFETY: a look; nothing runs.
         if unsafe { (*self.first.as_ptr()).as_ref() }.is_some_and(is_it) {
             return self.pop();
@@ -211,9 +214,7 @@ impl Callbacks {
 
     /// The Tasks that wait here.
     pub(crate) fn tasks(&self) -> Vec<Own<Any>> {
-        let waits = |waiter: &Waiter| {
-            waiter.context.is_none() && waiter.target.cast::<TaskState>().is_some()
-        };
+        let waits = |waiter: &Waiter| waiter.context.is_none();
         self.snapshot().into_iter().filter(waits).map(|waiter| waiter.target).collect()
     }
 }

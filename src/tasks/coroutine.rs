@@ -13,6 +13,7 @@ use std::cell::Cell;
 
 use super::future::as_native;
 use super::future_iter::thrown;
+use super::sleep::SleepState;
 use super::task::Task;
 use crate::engine::asyncio::asyncio;
 use crate::py::{
@@ -579,6 +580,14 @@ pub(super) fn build() -> Res<&'static Any> {
         .getter(c"cr_running", |this: &Coroutine| this.life.get() == Life::Running)
         .getter(c"cr_suspended", |this: &Coroutine| this.life.get() == Life::Suspended)
         .build()
+}
+
+/// Whether this is a coroutine whose type says so at a glance: the interpreter's, or one of ours.
+#[inline(always)]
+pub(super) fn is_known_coroutine(object: &Any) -> bool {
+    value::is_coroutine(object)
+        || object.cast_exact::<SleepState>().is_some()
+        || object.cast_exact::<CoroutineState>().is_some()
 }
 
 /// Whether this is a wait of a native coroutine, seen from a Task.

@@ -152,6 +152,7 @@ fn awaited_by(this: &Future) -> Res<Option<Own<Any>>> {
     Ok(Some(all))
 }
 
+#[inline]
 pub(super) fn add_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
     this.track_self();
     let Some(held) = this.awaited_by.get() else {
@@ -168,6 +169,7 @@ pub(super) fn add_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
     Ok(())
 }
 
+#[inline]
 pub(super) fn discard_awaited_by(this: &Future, waiter: &Any) -> Res<()> {
     if this.awaited_by_many.get() {
         return this.awaited_by.get().map_or(Ok(()), |many| value::set_discard(&many, waiter));

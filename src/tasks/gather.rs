@@ -135,7 +135,9 @@ impl Gathering {
 
     fn child_finished(&self, child: &Any) -> Res<()> {
         self.finished.set(self.finished.get() + 1);
-        forget_awaiter(child, self.awaiter.get().as_deref())?;
+        if self.awaiter.is_some() {
+            forget_awaiter(child, self.awaiter.get().as_deref())?;
+        }
         if self.stillborn.get() || self.as_future().is_done() {
             if !any_future::is_cancelled(child)? {
                 any_future::exception(child)?;

@@ -389,8 +389,6 @@ fn resume_exit(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
             // Exceptions hold much alive.
             if cfg!(Py_3_14) {
                 group.forget();
-            } else {
-                group.errors.clear();
             }
         });
     }
@@ -470,6 +468,7 @@ fn raise_group(group: &Group, errors: &Any) -> Res<Sent> {
     let text = value::string("unhandled errors in a TaskGroup")?;
     let raised = asyncio().base_exception_group.call(&[&text, errors])?;
     let raising = raise_instance(&raised);
+    group.errors.clear();
     value::suppress_context(&raised);
     Err(raising)
 }

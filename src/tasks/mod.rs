@@ -53,7 +53,11 @@ fn pair(
 }
 
 /// Records that `awaiter` waits for `future`, for asyncio's call graph.
+#[inline(always)]
 fn note_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
+    if let Some(native) = future::as_native(future) {
+        return future_type::add_awaited_by(native, awaiter);
+    }
     match (future.cast::<future::FutureState>(), &asyncio().add_to_awaited_by) {
         (Some(ours), _) => future_type::add_awaited_by(ours, awaiter),
         (None, Some(stock)) => stock.call(&[future, awaiter]).map(drop),
@@ -62,7 +66,11 @@ fn note_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
 }
 
 /// Takes that back.
+#[inline(always)]
 fn forget_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
+    if let Some(native) = future::as_native(future) {
+        return future_type::discard_awaited_by(native, awaiter);
+    }
     match (future.cast::<future::FutureState>(), &asyncio().discard_from_awaited_by) {
         (Some(ours), _) => future_type::discard_awaited_by(ours, awaiter),
         (None, Some(stock)) => stock.call(&[future, awaiter]).map(drop),

@@ -86,7 +86,11 @@ pub(super) fn ensure_future(args: Args<'_>) -> Res {
 }
 
 static WRAP_AWAITABLE: Behaviour = Behaviour {
-    qualname: "ensure_future.<locals>._wrap_awaitable",
+    qualname: if cfg!(Py_3_12) {
+        "ensure_future.<locals>._wrap_awaitable"
+    } else {
+        "_wrap_awaitable"
+    },
     resume: |this, exception| {
         if this.place.get() == 0 {
             this.place.set(1);

@@ -51,16 +51,9 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     // Held until the step is over: it may be all that keeps the awaited Future alive. What dies
     // with it then dies between steps, where nothing is current.
     let waiter = task.waiter.take();
-    let exception = match &waiter {
-        Some(waiter) => match as_native(waiter) {
-            Some(future) => future.wake_reason()?,
-            None => match (as_wait(waiter), waiter.cast_exact::<SleepState>()) {
-                (Some(coroutine), _) => coroutine.wake_reason()?,
-                (None, Some(sleep)) => sleep.wake_reason()?,
-                (None, None) => None,
-            },
-        },
-        None => None,
+    let (exception, may_hold_code) = match &waiter {
+        Some(waiter) => outcome_of(waiter)?,
+        None => (None, false),
     };
     let _current = current::Current::enter(event_loop, task)?;
     // SAFETY: nothing runs between the look and the entering, and from then on the thread holds
@@ -71,22 +64,28 @@ fn resume(event_loop: &EventLoop, task: &Task) -> Res<Stepped> {
     context::exit(context);
     // Not with an exception pending: then the step is reported or the loop stops, and both
     // withdraw.
-    if let (Ok(_), Some(waiter)) = (&stepped, &waiter)
+    if may_hold_code
+        && let (Ok(_), Some(waiter)) = (&stepped, &waiter)
         && waiter.refcount() == 1
-        && may_hold_code(waiter)
     {
         current::withdraw(event_loop)?;
     }
     stepped
 }
 
-/// Whether the end of what was awaited may run code.
+/// What a Task that waited for this is to be resumed with, and whether the end of what was awaited
+/// may run code. What is ours and no Future has handed its result on.
 #[inline(always)]
-fn may_hold_code(waiter: &Any) -> bool {
-    match as_native(waiter) {
-        Some(future) => future.holds_container(),
-        // What is ours and over has handed its result on.
-        None => as_wait(waiter).is_none() && waiter.cast_exact::<SleepState>().is_none(),
+fn outcome_of(waiter: &Any) -> Res<(Option<Own<Any>>, bool)> {
+    if let Some(coroutine) = as_wait(waiter) {
+        return Ok((coroutine.wake_reason()?, false));
+    }
+    if let Some(future) = as_native(waiter) {
+        return Ok((future.wake_reason()?, future.holds_container()));
+    }
+    match waiter.cast_exact::<SleepState>() {
+        Some(sleep) => Ok((sleep.wake_reason()?, false)),
+        None => Ok((None, true)),
     }
 }
 

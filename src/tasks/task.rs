@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::coroutine::as_wait;
+use super::coroutine::{as_wait, is_known_coroutine};
 use super::future::{Future, FutureState, Outcome, as_native, call_soon};
 use super::gather::GatheringState;
 use super::list::Links;
@@ -176,7 +176,7 @@ pub(super) fn spawn_elsewhere(
 
 #[inline(always)]
 fn check_coroutine(coro: &Any) -> Res<()> {
-    if value::is_coroutine(coro) { Ok(()) } else { check_other_coroutine(coro) }
+    if is_known_coroutine(coro) { Ok(()) } else { check_other_coroutine(coro) }
 }
 
 #[cold]

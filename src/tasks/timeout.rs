@@ -32,6 +32,8 @@ pub(crate) struct TimeoutState {
     /// Whether one there counts.
     due: Cell<bool>,
     cancelling: Cell<i64>,
+    /// The deadline, and the object that said it, which is made when somebody asks.
+    deadline: Cell<Option<f64>>,
     when: Slot,
     task: Slot,
     /// The loop in whose heap this lies, or the handle that another loop gave.
@@ -105,6 +107,7 @@ impl TimeoutState {
             stale: Cell::new(0),
             due: Cell::new(false),
             cancelling: Cell::new(0),
+            deadline: Cell::new(None),
             when: Slot::some(when),
             task: Slot::empty(),
             event_loop: Slot::empty(),
@@ -146,6 +149,16 @@ impl Timeout {
         self.schedule()
     }
 
+    /// `when()`.
+    fn when(&self) -> Res<Option<Own<Any>>> {
+        if let Some(deadline) = self.deadline.get()
+            && !self.when.is_some()
+        {
+            self.when.set(value::float(deadline)?);
+        }
+        Ok(self.when.get())
+    }
+
     fn reschedule(&self, when: Option<Own<Any>>) -> Res<()> {
         if self.state.get() != State::Entered {
             return Err(runtime_error(&if self.state.get() == State::Created {
@@ -154,6 +167,7 @@ impl Timeout {
                 format!("Cannot change state of {} Timeout", self.state.get().text())
             }));
         }
+        self.deadline.set(None);
         self.when.put(when);
         self.unschedule()?;
         self.schedule()
@@ -161,11 +175,17 @@ impl Timeout {
 
     #[inline]
     fn schedule(&self) -> Res<()> {
-        let Some(when) = self.when.get() else { return Ok(()) };
+        if self.deadline.get().is_none() && !self.when.is_some() {
+            return Ok(());
+        }
         let Some(event_loop) = current::running().filter(|running| running.is_standard()) else {
-            return self.schedule_elsewhere(&when);
+            let when = self.when()?;
+            return self.schedule_elsewhere(&*when.unwrap_or_else(value::none));
         };
-        let deadline = value::as_float(&when)?;
+        let deadline = match (self.deadline.get(), self.when.get()) {
+            (Some(deadline), _) => deadline,
+            (None, when) => value::as_float(&*when.unwrap_or_else(value::none))?,
+        };
         event_loop.check_can_schedule()?;
         if deadline <= reactor::monotonic() {
             self.due.set(true);
@@ -353,14 +373,18 @@ pub(super) fn after(delay: Option<&Any>) -> Res<Own<Timeout>> {
     };
     match delay {
         None => make(None),
-        Some(delay) => make(Some(value::float(now + value::as_float(delay)?)?)),
+        Some(delay) => {
+            let timeout = make(None)?;
+            timeout.deadline.set(Some(now + value::as_float(delay)?));
+            Ok(timeout)
+        }
     }
 }
 
 fn repr(this: &Timeout) -> Res<String> {
     let state = this.state.get();
     let info = if state == State::Entered {
-        match this.when.get() {
+        match this.when()? {
             Some(when) if value::is_int(&when) => format!(" when={}", value::repr_text(&when)),
             Some(when) => {
                 let rounded = (value::as_float(&when)? * 1000.0).round() / 1000.0;
@@ -390,7 +414,7 @@ pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
     })
     .repr(repr)
     .noargs(c"when", c"when($self, /)\n--\n\nReturn the current deadline.", |this: &Timeout| {
-        this.when.get()
+        this.when()
     })
     .args(
         c"reschedule",
@@ -407,7 +431,7 @@ pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
     )
     .noargs(c"_on_timeout", c"_on_timeout($self, /)\n--\n\n", |this: &Timeout| this.on_timeout())
     .getter(c"_task", |this: &Timeout| this.task.get())
-    .getter(c"_when", |this: &Timeout| this.when.get())
+    .getter(c"_when", |this: &Timeout| this.when())
     .getter(c"_state", |this: &Timeout| {
         asyncio().timeout_states.call(&[&*value::string(this.state.get().text())?])
     })
