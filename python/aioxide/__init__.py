@@ -111,8 +111,8 @@ if not _typing.TYPE_CHECKING:
         # asyncio answers for these with a warning, by a function that the interpreter has to ask
         # for each name of the module from then on: every `asyncio.sleep` costs 240 instructions
         # more. So they are names like all others here.
-        AbstractEventLoopPolicy = _asyncio.events._AbstractEventLoopPolicy  # noqa: SLF001
-        DefaultEventLoopPolicy = _asyncio.events._DefaultEventLoopPolicy  # noqa: SLF001
+        from asyncio.events import _AbstractEventLoopPolicy as AbstractEventLoopPolicy
+        from asyncio.unix_events import _DefaultEventLoopPolicy as DefaultEventLoopPolicy
 
 
 if _typing.TYPE_CHECKING:
