@@ -49,6 +49,17 @@ pub(crate) fn float(value: f64) -> Res {
 
 #[inline]
 pub(crate) fn as_float(object: &Any) -> Res<f64> {
+    // SAFETY: live objects, of which the exact type is known where a field is read. The general
+    // way makes a float object of an int, to read it and throw it away.
+    unsafe {
+        if ffi::PyFloat_CheckExact(object.as_ptr()) != 0 {
+            return Ok((*object.as_ptr().cast::<ffi::PyFloatObject>()).ob_fval);
+        }
+        if ffi::PyLong_CheckExact(object.as_ptr()) != 0 {
+            let value = ffi::PyLong_AsDouble(object.as_ptr());
+            return if value == -1.0 && super::error::occurred() { Err(Raised) } else { Ok(value) };
+        }
+    }
     // SAFETY: a live object; -1.0 is an error only if one is set.
     let value = unsafe { ffi::PyFloat_AsDouble(object.as_ptr()) };
     if value == -1.0 && super::error::occurred() { Err(Raised) } else { Ok(value) }

@@ -8,6 +8,7 @@
 use std::cell::{Cell, UnsafeCell};
 
 use super::any_future::{self, ensure_future, forget_awaiter, note_awaiter};
+use super::coroutine::is_known_coroutine;
 use super::future::{FUTURE, Future, FutureState, as_native};
 use super::future_type::cancel_argument;
 use super::task::TaskState;
@@ -337,11 +338,26 @@ fn add_children(
     let mut seen = Seen::new(awaitables)?;
     let mut done = Vec::new();
     let awaiter = outer.awaiter.get();
+    let native =
+        current::running().filter(|running| running.makes_plain_tasks() && event_loop.is(*running));
     for (index, awaitable) in awaitables.iter().enumerate() {
         if let Some(earlier) = seen.before(awaitables, index)?
             && let Some(child) = outer.children().get(earlier).cloned()
         {
             outer.push_child(child);
+            continue;
+        }
+        if let Some(event_loop) = native
+            && first.is_none()
+            && is_known_coroutine(awaitable)
+        {
+            // The usual case: a new Task of ours, which cannot be done and is watched at once.
+            let task = any_future::spawn_on(event_loop, awaitable)?;
+            task.log_destroy_pending.set(false);
+            outer.different.set(outer.different.get() + 1);
+            note_awaiter(task.as_any(), awaiter.as_deref())?;
+            task.as_future().add_watcher(outer.own().into_any());
+            outer.push_child(task.into_any());
             continue;
         }
         let child = match first.take() {

@@ -360,7 +360,7 @@ fn make(when: Option<Own<Any>>) -> Res<Own<Timeout>> {
 
 /// `timeout(delay)`.
 #[inline]
-pub(super) fn after(delay: Option<&Any>) -> Res<Own<Timeout>> {
+pub(super) fn after(delay: Option<f64>) -> Res<Own<Timeout>> {
     let now = match current::running() {
         Some(event_loop) if event_loop.is_standard() => reactor::monotonic(),
         _ => {
@@ -375,7 +375,7 @@ pub(super) fn after(delay: Option<&Any>) -> Res<Own<Timeout>> {
         None => make(None),
         Some(delay) => {
             let timeout = make(None)?;
-            timeout.deadline.set(Some(now + value::as_float(delay)?));
+            timeout.deadline.set(Some(now + delay));
             Ok(timeout)
         }
     }
@@ -449,7 +449,10 @@ pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"Timeout", class)?;
     let timeout = function(asyncio().timeouts.attr(&names::TIMEOUT)?, |args: Args<'_>| {
         let [delay] = args.bind(&TIMEOUT)?;
-        after(delay.filter(|delay| !delay.is_none()))
+        after(match delay {
+            Some(delay) if !delay.is_none() => Some(value::as_float(delay)?),
+            _ => None,
+        })
     })?;
     module.add(c"timeout", &timeout)?;
     let timeout_at = function(asyncio().timeouts.attr(&names::TIMEOUT_AT)?, |args: Args<'_>| {

@@ -46,10 +46,11 @@ fn begin(this: &Coroutine) -> Res<Sent> {
     let (Some(future), Some(limit)) = (this.owner.get(), this.item.take()) else {
         return super::coroutine::returned_none();
     };
-    if !limit.is_none() && value::as_float(&limit)? <= 0.0 {
+    let limit = if limit.is_none() { None } else { Some(value::as_float(&limit)?) };
+    if limit.is_some_and(|limit| limit <= 0.0) {
         return without_waiting(this, &future);
     }
-    let timeout = after(Some(&*limit).filter(|limit| !limit.is_none()))?;
+    let timeout = after(limit)?;
     timeout.enter()?;
     this.item.set(timeout.clone().into_any());
     this.place.set(UNDER_TIMEOUT);
