@@ -1,6 +1,5 @@
 """Work that a loop hands to threads: the executor, and name resolution, which needs one.
 
-Python, because each use costs a thread hand-over, beside which what this file does disappears.
 The rules are those of the newest asyncio on every version (`shutdown_default_executor()` has its
 timeout on 3.11 too, where the stdlib's has none).
 """
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from aioxide.reports import Reports
+from aioxide.workers import Workers, default_executor
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -41,10 +41,10 @@ class Executors(Reports):
             if self._executor_shutdown_called:
                 raise RuntimeError("Executor shutdown has been called")
             if self._default_executor is None:
-                self._default_executor = concurrent.futures.ThreadPoolExecutor(
-                    thread_name_prefix="asyncio"
-                )
+                self._default_executor = default_executor(self)
             executor = self._default_executor
+            if executor.__class__ is Workers:
+                return executor.begin(self, func, args)
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)
 
     def set_default_executor(self, executor: concurrent.futures.Executor) -> None:

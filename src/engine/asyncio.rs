@@ -45,6 +45,9 @@ pub(crate) struct Asyncio {
     pub(crate) base_exception_group: Own<Any>,
     pub(crate) queue_class: Own<Any>,
     pub(crate) queue_empty: Own<Any>,
+    /// What a thread pool expects of the queue that it drains.
+    pub(crate) nothing_queued: Own<Any>,
+    pub(crate) convert_future_exception: Own<Any>,
     pub(crate) queue_full: Own<Any>,
     /// Ours up to 3.12, which have none.
     pub(crate) queue_shut_down: Own<Any>,
@@ -120,6 +123,8 @@ pub(crate) fn load() -> Res<()> {
             base_exception_group: import(c"builtins", c"BaseExceptionGroup")?,
             lock_class: import(c"asyncio.locks", c"Lock")?,
             queue_class: import(c"asyncio.queues", c"Queue")?,
+            nothing_queued: import(c"queue", c"Empty")?,
+            convert_future_exception: import(c"asyncio.futures", c"_convert_future_exc")?,
             queue_empty: import(c"asyncio.queues", c"QueueEmpty")?,
             queue_full: import(c"asyncio.queues", c"QueueFull")?,
             queue_shut_down: queue_shut_down()?,

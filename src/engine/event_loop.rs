@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use reactor::Timers;
 
 use super::handle::{Handle, TimerHandle};
+pub(crate) use super::io::Bell;
 use super::io::Io;
 use super::ready::ReadyQueue;
 use super::registry;
@@ -378,6 +379,18 @@ impl EventLoop {
     #[inline(always)]
     pub(crate) fn remove_timer(&self, position: u32) -> Option<TimerEntry> {
         if position == reactor::NOWHERE { None } else { self.timers().remove(position) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// What ends the loop's wait, if it waits: for a thread that lets go of the GIL first. Only one
+    /// thread gets it, and has to ring; what others push meanwhile is found by the same waking.
+    #[inline]
+    pub(crate) fn take_bell(&self) -> Option<Bell> {
+        if self.parked.replace(false) { self.io.get().and_then(Io::bell) } else { None }
     }
 
     /// Rings the loop if it waits in another thread.

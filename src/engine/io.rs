@@ -78,6 +78,15 @@ enum Side {
     Write,
 }
 
+/// Ends a loop's wait; may be rung without the GIL.
+pub(crate) struct Bell(Waker);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.0.wake();
+    }
+}
+
 /// A loop's descriptors.
 pub(crate) struct Io {
     /// Empty once the loop is closed.
@@ -124,6 +133,11 @@ impl Io {
         if let Some(waker) = unsafe { &*self.waker.get() } {
             waker.wake();
         }
+    }
+
+    pub(super) fn bell(&self) -> Option<Bell> {
+        // SAFETY: as above, for the time of a clone.
+        unsafe { &*self.waker.get() }.clone().map(Bell)
     }
 
     /// Whether any descriptor is watched.

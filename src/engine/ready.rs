@@ -1,7 +1,8 @@
 //! The ready queue: what the next turn runs, first in, first out.
 //!
 //! An entry is one word, a strong reference whose low bits say what it is: a Task to step, a Handle
-//! to run, a sleep to end, a timeout that expired, or a Future whose watcher is to hear of its end. Between a Future that is done and the Task that waits for it there is then no
+//! to run, a sleep to end, a timeout that expired, a Future whose watcher is to hear of its
+//! end, or a job that comes home from a thread. Between a Future that is done and the Task that waits for it there is then no
 //! Handle, no callable and no copied context.
 
 use std::cell::UnsafeCell;
@@ -10,6 +11,7 @@ use std::collections::VecDeque;
 use super::handle::Handle;
 use crate::py::{Own, Stop, Visitor};
 use crate::tasks::future::Future;
+use crate::tasks::job::Job;
 use crate::tasks::sleep::Sleep;
 use crate::tasks::task::Task;
 use crate::tasks::timeout::Timeout;
@@ -24,12 +26,15 @@ pub(crate) enum Entry {
     Expire(Own<Timeout>),
     /// A Future that is done and has a watcher.
     Notice(Own<Future>),
+    /// A job that a thread has done.
+    Job(Own<Job>),
 }
 
 const HANDLE: usize = 1;
 const WAKE: usize = 2;
 const EXPIRE: usize = 3;
 const NOTICE: usize = 4;
+const JOB: usize = 5;
 const TAGS: usize = 7;
 
 impl Entry {
@@ -43,7 +48,8 @@ impl Entry {
                 HANDLE => Entry::Handle(Own::from_word(word & !TAGS)),
                 WAKE => Entry::Wake(Own::from_word(word & !TAGS)),
                 EXPIRE => Entry::Expire(Own::from_word(word & !TAGS)),
-                _ => Entry::Notice(Own::from_word(word & !TAGS)),
+                NOTICE => Entry::Notice(Own::from_word(word & !TAGS)),
+                _ => Entry::Job(Own::from_word(word & !TAGS)),
             }
         }
     }
@@ -93,6 +99,11 @@ impl ReadyQueue {
     }
 
     #[inline(always)]
+    pub(crate) fn push_job(&self, job: Own<Job>) {
+        self.words().push_back(job.into_word() | JOB);
+    }
+
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Entry> {
         self.words().pop_front().map(Entry::from_word)
     }
@@ -126,6 +137,7 @@ impl ReadyQueue {
                 Entry::Wake(sleep) => visitor.object(&**sleep)?,
                 Entry::Expire(timeout) => visitor.object(&**timeout)?,
                 Entry::Notice(future) => visitor.object(&**future)?,
+                Entry::Job(job) => visitor.object(&**job)?,
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use super::ready::Entry;
 use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore};
 use crate::py::{Any, AsObject, Raised, Res, names, thread_ident, value};
 use crate::tasks::future::Future;
+use crate::tasks::job::Job;
 use crate::tasks::step;
 use crate::tasks::timeout::Timeout;
 
@@ -86,6 +87,7 @@ fn turn(this: &EventLoop) -> Res<()> {
             Entry::Notice(future) => notify(this, &future)?,
             Entry::Wake(sleep) => sleep.wake(this),
             Entry::Expire(timeout) => expire(this, &timeout)?,
+            Entry::Job(job) => settle(this, &job)?,
         }
     }
     Ok(())
@@ -164,6 +166,12 @@ fn expire(this: &EventLoop, timeout: &Timeout) -> Res<()> {
     timeout.expire().or_else(|raised| native_callback_failed(this, timeout.as_any(), raised))
 }
 
+/// A job comes home from a thread: in asyncio a callback like any other.
+fn settle(this: &EventLoop, job: &Job) -> Res<()> {
+    current::withdraw(this)?;
+    job.settle().or_else(|raised| native_callback_failed(this, job.as_any(), raised))
+}
+
 #[cold]
 fn native_callback_failed(this: &EventLoop, subject: &Any, raised: Raised) -> Res<()> {
     let exception = fetch(raised);
@@ -238,12 +246,13 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
         }
         Entry::Notice(future) => return notify(this, future),
         Entry::Expire(timeout) => return expire(this, timeout),
+        Entry::Job(job) => return settle(this, job),
     };
     this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
     let outcome = match entry {
         Entry::Task(task) => step::run(this, task).or_else(|failed| step_failed(this, failed)),
         Entry::Handle(handle) => run_handle_and_keep(this, &handle),
-        Entry::Wake(_) | Entry::Notice(_) | Entry::Expire(_) => Ok(()),
+        Entry::Wake(_) | Entry::Notice(_) | Entry::Expire(_) | Entry::Job(_) => Ok(()),
     };
     let mut cleared = Ok(());
     preserving(|| cleared = this.as_any().set_attr(&names::CURRENT_HANDLE, value::none_ref()));

@@ -10,6 +10,8 @@ mod future_iter;
 mod future_type;
 mod gather;
 mod group;
+pub(crate) mod job;
+mod job_queue;
 pub(crate) mod list;
 mod shield;
 pub(crate) mod sleep;
@@ -92,6 +94,8 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     gather::build()?;
     shield::build()?;
     wait::build()?;
+    job::build()?;
+    job_queue::add_to(module)?;
     as_completed::build()?;
     module.add(c"TaskGroup", group::build()?)?;
     timeout::add_to(module)?;
