@@ -48,6 +48,10 @@ pub(crate) struct Asyncio {
     /// What a thread pool expects of the queue that it drains.
     pub(crate) nothing_queued: Own<Any>,
     pub(crate) convert_future_exception: Own<Any>,
+    pub(crate) concurrent_future_class: Own<Any>,
+    /// Whether the loop's own thread, by cancelling a concurrent Future, cancels the Task behind it
+    /// at once (newer) or by a callback (older). It changed in bug-fix releases, too.
+    pub(crate) cancels_at_once: bool,
     pub(crate) queue_full: Own<Any>,
     /// Ours up to 3.12, which have none.
     pub(crate) queue_shut_down: Own<Any>,
@@ -125,6 +129,8 @@ pub(crate) fn load() -> Res<()> {
             queue_class: import(c"asyncio.queues", c"Queue")?,
             nothing_queued: import(c"queue", c"Empty")?,
             convert_future_exception: import(c"asyncio.futures", c"_convert_future_exc")?,
+            concurrent_future_class: import(c"concurrent.futures", c"Future")?,
+            cancels_at_once: cancels_at_once()?,
             queue_empty: import(c"asyncio.queues", c"QueueEmpty")?,
             queue_full: import(c"asyncio.queues", c"QueueFull")?,
             queue_shut_down: queue_shut_down()?,
@@ -177,6 +183,21 @@ fn wraps_stop_iteration() -> Res<bool> {
     }
     // Asked for, so that its loss is not reported.
     future.call_method(&names::EXCEPTION, &[]).map(|_| true)
+}
+
+/// Read off the code of asyncio's own callback.
+fn cancels_at_once() -> Res<bool> {
+    let code = import(c"asyncio.futures", c"_chain_future")?.attr(&names::DUNDER_CODE)?;
+    let is = |object: &Any, text: &str| value::text_of(object).is_ok_and(|found| found == text);
+    for inner in value::tuple_items(&*code.attr(&names::CO_CONSTS)?) {
+        if let Some(name) = inner.attr_if_any(&names::CO_NAME)?
+            && is(&name, "_call_check_cancel")
+        {
+            let used = inner.attr(&names::CO_NAMES)?;
+            return Ok(value::tuple_items(&used).iter().any(|name| is(name, "_get_running_loop")));
+        }
+    }
+    Ok(true)
 }
 
 /// Whether this exception is asyncio's CancelledError.

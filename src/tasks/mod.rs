@@ -3,6 +3,7 @@
 mod any_future;
 mod as_completed;
 mod await_iter;
+mod bridge;
 mod callbacks;
 pub(crate) mod coroutine;
 pub(crate) mod future;
@@ -95,6 +96,7 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     shield::build()?;
     wait::build()?;
     job::build()?;
+    bridge::build()?;
     job_queue::add_to(module)?;
     as_completed::build()?;
     module.add(c"TaskGroup", group::build()?)?;
@@ -114,6 +116,13 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     add(c"ensure_future", function(stock(&names::ENSURE_FUTURE)?, spawn::ensure_future))?;
     let create_task = spawn::create_task_in_running_loop;
     add(c"create_task", function(stock(&names::CREATE_TASK)?, create_task))?;
+    add(
+        c"run_coroutine_threadsafe",
+        function(
+            import(c"asyncio.tasks", c"run_coroutine_threadsafe")?,
+            bridge::run_coroutine_threadsafe,
+        ),
+    )?;
     add(c"to_thread", function(import(c"asyncio.threads", c"to_thread")?, threads::to_thread))?;
     module.function(
         c"future_add_to_awaited_by",
