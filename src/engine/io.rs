@@ -5,7 +5,9 @@
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use reactor::{Events, Interest, Poller, Reactor, Waker};
 
@@ -79,11 +81,25 @@ enum Side {
 }
 
 /// Ends a loop's wait; may be rung without the GIL.
-pub(crate) struct Bell(Waker);
+pub(crate) struct Bell {
+    waker: Waker,
+    waits: Arc<AtomicUsize>,
+}
 
 impl Bell {
     pub(crate) fn ring(&self) {
-        self.0.wake();
+        self.waker.wake();
+    }
+
+    /// Rings, and stays a moment, at most `limit`, until the loop has the GIL. To be called without
+    /// it: who took it again at once would make the loop wake a second time.
+    pub(crate) fn ring_and_give_way(&self, limit: Duration) {
+        let before = self.waits.load(Ordering::Relaxed);
+        let began = Instant::now();
+        self.waker.wake();
+        while self.waits.load(Ordering::Relaxed) == before && began.elapsed() < limit {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -96,6 +112,8 @@ pub(crate) struct Io {
     watches: UnsafeCell<Watches>,
     events: Cell<Option<Events>>,
     forked: Cell<bool>,
+    /// How many waits ended with the GIL taken again.
+    waits: Arc<AtomicUsize>,
 }
 
 impl Io {
@@ -108,6 +126,7 @@ impl Io {
             watches: UnsafeCell::new(Watches::default()),
             events: Cell::new(Some(Events::new())),
             forked: Cell::new(false),
+            waits: Arc::default(),
         })
     }
 
@@ -137,7 +156,8 @@ impl Io {
 
     pub(super) fn bell(&self) -> Option<Bell> {
         // SAFETY: as above, for the time of a clone.
-        unsafe { &*self.waker.get() }.clone().map(Bell)
+        let waker = unsafe { &*self.waker.get() }.clone()?;
+        Some(Bell { waker, waits: self.waits.clone() })
     }
 
     /// Whether any descriptor is watched.
@@ -218,6 +238,7 @@ impl Io {
             event_loop.parked.set(true);
             let waited = without_gil(|| poller.wait(&mut events, timeout));
             event_loop.parked.set(false);
+            self.waits.fetch_add(1, Ordering::Relaxed);
             waited
         };
         self.poller.set(Some(poller));

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use super::any_future::{self, ensure_future};
 use super::watch::{Watcher, watch};
 use crate::engine::asyncio::asyncio;
+use crate::engine::event_loop::call_soon_and_give_way;
 use crate::py::error::{fetch, is_fatal, restore};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Class, Object, Res, Signature, Slot, Stop, TypeCell,
@@ -88,7 +89,7 @@ pub(super) fn run_coroutine_threadsafe(args: Args<'_>) -> Res {
     })?;
     track(&*bridge);
     let begin = bound(&BEGIN, &*bridge, Bridge::begin)?;
-    event_loop.call_method(&names::CALL_SOON_THREADSAFE, &[&begin, coro])?;
+    call_soon_and_give_way(event_loop, &begin, coro)?;
     Ok(concurrent)
 }
 

@@ -21,7 +21,6 @@ use std::thread::Thread;
 use super::job::{self, JobState};
 use crate::engine::asyncio::asyncio;
 use crate::engine::event_loop::{Bell, LoopState};
-use crate::py::class::is_same_method;
 use crate::py::module::Module;
 use crate::py::{
     Any, Args, AsObject, Builder, Class, Object, Own, Raised, Res, Signature, Stop, TypeCell,
@@ -198,15 +197,6 @@ fn get_nowait(this: &JobQueue) -> Res {
     }
 }
 
-/// Whether the loop's own `call_soon_threadsafe` may be left out: a subclass that overrides it, or
-/// `call_soon`, must see what comes from threads.
-fn takes_jobs(event_loop: &Any) -> Res<bool> {
-    let Some(ours) = event_loop.cast::<LoopState>() else { return Ok(false) };
-    let (class, name) = (value::type_of(event_loop), &names::CALL_SOON_THREADSAFE);
-    let stock = LoopState::cell().object().attr(name)?;
-    Ok(ours.is_plain() && is_same_method(&*class.attr(name)?, &stock))
-}
-
 /// Makes the type and adds it to the module.
 pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"JobQueue", build()?)?;
@@ -215,7 +205,8 @@ pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
         c"takes_jobs(loop, /)\n--\n\nWhether a loop can be told of a job's end without call_soon_threadsafe().",
         |_, args: Args<'_>| {
             let [event_loop] = args.bind(&TAKES_JOBS)?;
-            event_loop.map_or(Ok(false), takes_jobs)
+            let ours = event_loop.and_then(|given| given.cast::<LoopState>());
+            ours.map_or(Ok(false), |ours| ours.hears_threads())
         },
     )
 }
