@@ -1,4 +1,4 @@
-"""`to_thread()` and `run_in_executor()`: what goes to a thread, what comes back, and what is waited for.
+"""`to_thread()` and `run_in_executor()`: what goes to a thread, what comes back, and the end.
 
 Each test that takes a loop runs on asyncio's as well: what is promised here is what asyncio does.
 """
@@ -180,7 +180,9 @@ def test_the_waiting_task_goes_on_one_turn_after_the_result_is_there(loop: Loop)
     assert turns == ["next turn", "callback", "task", "the turn after"]
 
 
-@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+@pytest.mark.parametrize(
+    "kind", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError]
+)
 def test_a_function_may_raise_anything(loop: Loop, kind: type[BaseException]) -> None:
     exception = kind("why")
     future = loop.run_in_executor(None, raising(exception))
@@ -254,6 +256,24 @@ def test_contexts_are_copied_by_to_thread_alone(loop: Loop) -> None:
 
 
 # Cancellation
+
+
+def test_only_a_cancellation_keeps_a_function_from_being_called(loop: Loop) -> None:
+    called: list[int] = []
+    loop.set_exception_handler(lambda *_: None)
+
+    async def main() -> None:
+        release = threading.Event()
+        busy = occupy(loop, release)
+        queued = loop.run_in_executor(None, called.append, 1)
+        queued.set_result(None)
+        release.set()
+        await asyncio.gather(*busy)
+        await loop.run_in_executor(None, int)
+
+    loop.run_until_complete(main())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    assert called == [1]
 
 
 def test_what_is_cancelled_before_it_began_is_not_called(loop: Loop) -> None:
@@ -456,11 +476,13 @@ def test_a_loop_with_its_own_call_soon_threadsafe_sees_what_comes_back() -> None
     seen: list[Any] = []
 
     class Curious(aioxide.EventLoop):
-        def call_soon_threadsafe(self, callback: Any, *args: Any, **options: Any) -> Any:
+        def call_soon_threadsafe(  # type: ignore[override]
+            self, callback: Any, *args: Any, **options: Any
+        ) -> Any:
             seen.append(callback)
             return super().call_soon_threadsafe(callback, *args, **options)
 
-    loop: Any = Curious()
+    loop: Any = Curious()  # type: ignore[abstract]
     assert loop.run_until_complete(loop.run_in_executor(None, pow, 2, 3)) == 8
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
@@ -475,7 +497,7 @@ def test_a_loop_with_its_own_create_future_makes_the_future() -> None:
         def create_future(self) -> Any:
             return Own(loop=self)
 
-    loop: Any = Making()
+    loop: Any = Making()  # type: ignore[abstract]
     future = loop.run_in_executor(None, pow, 2, 3)
     assert type(future) is Own
     assert loop.run_until_complete(future) == 8

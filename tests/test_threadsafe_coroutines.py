@@ -26,7 +26,7 @@ class Engine(NamedTuple):
 
 @pytest.fixture(params=["asyncio", "aioxide", "aioxide on asyncio's loop"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    loop = aioxide.EventLoop() if request.param == "aioxide" else asyncio.SelectorEventLoop()
+    loop = aioxide.new_event_loop() if request.param == "aioxide" else asyncio.SelectorEventLoop()
     function = (asyncio if request.param == "asyncio" else aioxide).run_coroutine_threadsafe
     yield Engine(loop, function)
     if not loop.is_closed():

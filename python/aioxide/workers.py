@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import thread as stock
+from concurrent.futures._base import LOGGER
 from typing import TYPE_CHECKING, Any
 
 from aioxide import _core
@@ -27,7 +28,8 @@ class Workers(stock.ThreadPoolExecutor):
 
     def __init__(self) -> None:
         super().__init__(thread_name_prefix="asyncio")
-        self._jobs = self._work_queue = _core.JobQueue()
+        self._jobs = _core.JobQueue()
+        self._work_queue: Any = self._jobs
 
     def begin(
         self, loop: "asyncio.AbstractEventLoop", func: Callable[..., Any], args: tuple[Any, ...]
@@ -64,8 +66,8 @@ class Workers(stock.ThreadPoolExecutor):
                 args=(weakref.ref(self, lost), jobs),
             )
             thread.start()
-            self._threads.add(thread)
-            stock._threads_queues[thread] = jobs  # noqa: SLF001
+            self._threads.add(thread)  # type: ignore[attr-defined]
+            stock._threads_queues[thread] = jobs  # type: ignore[index]  # noqa: SLF001
         self._jobs.staffed = len(self._threads) >= self._max_workers
 
 
@@ -89,16 +91,16 @@ def _work(owner: "weakref.ref[Workers]", jobs: _core.JobQueue) -> None:
             executor = owner()
             if stock._shutdown or executor is None or executor._shutdown:  # noqa: SLF001
                 if executor is not None:
-                    executor._shutdown = True
+                    executor._shutdown = True  # noqa: SLF001
                 jobs.put(None)  # for the next thread
                 return
             del executor
     except BaseException:
-        stock._base.LOGGER.critical("Exception in worker", exc_info=True)  # noqa: SLF001
+        LOGGER.critical("Exception in worker", exc_info=True)
 
 
 if sys.version_info >= (3, 14):
-    _context = stock.WorkerContext(None, ())
+    _context = stock.WorkerContext(None, ())  # type: ignore[call-overload]
 
     def _run(item: Any) -> None:
         item.run(_context)

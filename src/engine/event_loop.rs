@@ -7,12 +7,10 @@
 use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use reactor::Timers;
 
 use super::handle::{Handle, TimerHandle};
-pub(crate) use super::io::Bell;
 use super::io::Io;
 use super::ready::ReadyQueue;
 use super::registry;
@@ -20,7 +18,7 @@ use crate::engine::asyncio::asyncio;
 use crate::py::class::is_same_method;
 use crate::py::{
     Any, Args, AsObject, Builder, Class, Leading, Object, Own, Res, Signature, Slot, Stop,
-    TypeCell, Visitor, error, names, runtime_error, thread_ident, type_error, value, without_gil,
+    TypeCell, Visitor, error, names, runtime_error, thread_ident, type_error, value,
 };
 use crate::tasks::future::{FutureState, create_future};
 use crate::tasks::list::TaskList;
@@ -262,6 +260,10 @@ impl EventLoop {
         self.io.get().ok_or_else(|| runtime_error("the event loop's __init__ was not called"))
     }
 
+    pub(super) fn living_io(&self) -> Option<&Io> {
+        self.io.get()
+    }
+
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.plain.get()
@@ -382,23 +384,9 @@ impl EventLoop {
         if position == reactor::NOWHERE { None } else { self.timers().remove(position) }
     }
 
-    /// Whether what comes from other threads may be put into the queue past the loop's own
-    /// `call_soon_threadsafe`: not if a subclass overrides it, or `call_soon`.
-    pub(crate) fn hears_threads(&self) -> Res<bool> {
-        let (class, name) = (value::type_of(self.as_any()), &names::CALL_SOON_THREADSAFE);
-        Ok(self.is_plain() && is_same_method(&*class.attr(name)?, &*LOOP.object().attr(name)?))
-    }
-
     #[inline(always)]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.get()
-    }
-
-    /// What ends the loop's wait, if it waits: for a thread that lets go of the GIL first. Only one
-    /// thread gets it, and has to ring; what others push meanwhile is found by the same waking.
-    #[inline]
-    pub(crate) fn take_bell(&self) -> Option<Bell> {
-        if self.parked.replace(false) { self.io.get().and_then(Io::bell) } else { None }
     }
 
     /// Rings the loop if it waits in another thread.
@@ -466,25 +454,6 @@ fn schedule(
 
 fn call_soon(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
     schedule(this, &args, "call_soon", false)
-}
-
-/// `loop.call_soon_threadsafe(callback, argument)` on any loop, for a thread that is about to wait
-/// for what comes of it: a loop of ours that waits has a moment to take the GIL first.
-pub(crate) fn call_soon_and_give_way(event_loop: &Any, callback: &Any, argument: &Any) -> Res<()> {
-    /// A loop that sleeps on an idle core wakes in 5 to 50 microseconds.
-    const A_MOMENT: Duration = Duration::from_micros(100);
-    let name = &names::CALL_SOON_THREADSAFE;
-    let parked = match event_loop.cast::<LoopState>() {
-        Some(ours) if ours.parked.get() && ours.hears_threads()? => Some(ours),
-        _ => None,
-    };
-    // Whoever schedules on a loop that does not look parked need not ring.
-    let bell = parked.and_then(EventLoop::take_bell);
-    let scheduled = event_loop.call_method(name, &[callback, argument]);
-    if let Some(bell) = bell {
-        without_gil(move || bell.ring_and_give_way(A_MOMENT));
-    }
-    scheduled.map(|_| ())
 }
 
 fn call_soon_threadsafe(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {

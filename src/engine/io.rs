@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reactor::{Events, Interest, Poller, Reactor, Waker};
 
+use super::bell::Bell;
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use crate::py::{
@@ -80,29 +81,6 @@ enum Side {
     Write,
 }
 
-/// Ends a loop's wait; may be rung without the GIL.
-pub(crate) struct Bell {
-    waker: Waker,
-    waits: Arc<AtomicUsize>,
-}
-
-impl Bell {
-    pub(crate) fn ring(&self) {
-        self.waker.wake();
-    }
-
-    /// Rings, and stays a moment, at most `limit`, until the loop has the GIL. To be called without
-    /// it: who took it again at once would make the loop wake a second time.
-    pub(crate) fn ring_and_give_way(&self, limit: Duration) {
-        let before = self.waits.load(Ordering::Relaxed);
-        let began = Instant::now();
-        self.waker.wake();
-        while self.waits.load(Ordering::Relaxed) == before && began.elapsed() < limit {
-            std::thread::yield_now();
-        }
-    }
-}
-
 /// A loop's descriptors.
 pub(crate) struct Io {
     /// Empty once the loop is closed.
@@ -157,7 +135,7 @@ impl Io {
     pub(super) fn bell(&self) -> Option<Bell> {
         // SAFETY: as above, for the time of a clone.
         let waker = unsafe { &*self.waker.get() }.clone()?;
-        Some(Bell { waker, waits: self.waits.clone() })
+        Some(Bell::new(waker, self.waits.clone()))
     }
 
     /// Whether any descriptor is watched.

@@ -1,6 +1,7 @@
 //! The loop: ready queue, handles, timers, descriptors, and the turns that run them.
 
 pub(crate) mod asyncio;
+pub(crate) mod bell;
 pub(crate) mod current;
 pub(crate) mod event_loop;
 pub(crate) mod handle;

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use super::any_future::{self, ensure_future};
 use super::watch::{Watcher, watch};
 use crate::engine::asyncio::asyncio;
-use crate::engine::event_loop::call_soon_and_give_way;
+use crate::engine::bell::call_soon_and_give_way;
 use crate::py::error::{fetch, is_fatal, restore};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Class, Object, Res, Signature, Slot, Stop, TypeCell,

@@ -11,8 +11,9 @@ use std::cell::Cell;
 use super::any_future;
 use super::future::as_native;
 use crate::engine::asyncio::asyncio;
-use crate::engine::event_loop::{Bell, EventLoop};
-use crate::py::error::fetch;
+use crate::engine::bell::Bell;
+use crate::engine::event_loop::EventLoop;
+use crate::py::error::{discard, fetch};
 use crate::py::{
     Any, AsObject, Builder, Builtin, Class, Object, Own, Res, Slot, Stop, TypeCell, Visitor,
     create, names, raise, track, value,
@@ -102,7 +103,7 @@ impl Job {
             return None;
         };
         let future = self.future.get()?;
-        if any_future::is_done(&future).unwrap_or(false) {
+        if any_future::is_cancelled(&future).map_err(discard).unwrap_or(false) {
             return None;
         }
         // The collector may pass while the function runs; the job keeps no reference to it, so

@@ -20,7 +20,8 @@ use std::thread::Thread;
 
 use super::job::{self, JobState};
 use crate::engine::asyncio::asyncio;
-use crate::engine::event_loop::{Bell, LoopState};
+use crate::engine::bell::Bell;
+use crate::engine::event_loop::LoopState;
 use crate::py::module::Module;
 use crate::py::{
     Any, Args, AsObject, Builder, Class, Object, Own, Raised, Res, Signature, Stop, TypeCell,
