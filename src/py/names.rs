@@ -132,6 +132,7 @@ names! {
     FILE = c"file",
     FILENO = c"fileno",
     FN = c"fn",
+    FUNC = c"func",
     FUTURE = c"future",
     FUTURE_CLASS = c"Future",
     GET_DEBUG = c"get_debug",
