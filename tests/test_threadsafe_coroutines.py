@@ -175,6 +175,19 @@ def test_the_future_is_done_one_turn_after_the_task(engine: Engine) -> None:
     assert seen == ["turn", "turn", "body", "turn", "a callback of the same turn", "done"]
 
 
+def test_callbacks_of_the_future_have_no_current_task(engine: Engine) -> None:
+    seen: list[Any] = []
+
+    async def main() -> None:
+        future = engine.submit(double(1), engine.loop)
+        future.add_done_callback(lambda _: seen.append(asyncio.current_task()))
+        while not future.done():
+            await asyncio.sleep(0)
+
+    engine.loop.run_until_complete(main())
+    assert seen == [None]
+
+
 def test_a_task_factory_that_fails_is_reported_and_told(engine: Engine) -> None:
     reports: list[Report] = []
     engine.loop.set_exception_handler(lambda _, context: reports.append(context))

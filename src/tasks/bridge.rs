@@ -12,6 +12,7 @@ use super::any_future::{self, ensure_future};
 use super::watch::{Watcher, watch};
 use crate::engine::asyncio::asyncio;
 use crate::engine::bell::call_soon_and_give_way;
+use crate::engine::current;
 use crate::py::error::{fetch, is_fatal, restore};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Class, Object, Res, Signature, Slot, Stop, TypeCell,
@@ -59,6 +60,10 @@ impl Watcher for BridgeState {
         &SET_STATE
     }
     fn finished(this: &Bridge, task: &Any) -> Res<()> {
+        // The concurrent Future calls back at once, and asyncio has no current task then.
+        if let Some(running) = current::running() {
+            current::withdraw(running)?;
+        }
         // Taken out: the concurrent Future keeps its callbacks, and through them this object.
         drop(this.task.take());
         this.concurrent.take().map_or(Ok(()), |concurrent| copy_state(task, &concurrent))
