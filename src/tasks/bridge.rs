@@ -2,17 +2,15 @@
 //! `concurrent.futures.Future` to wait with.
 //!
 //! asyncio ties the Task and that Future together by closures. Here one object does it: it carries
-//! the coroutine into the loop, watches the Task there as a gather does, and passes a cancellation
-//! of the concurrent Future on. The concurrent Future is the real one, with its locks: threads wait
+//! the coroutine into the loop, brings the result of the Task back, and passes a cancellation of the
+//! concurrent Future on. The concurrent Future is the real one, with its locks: threads wait
 //! in it, by code that is not ours.
 
 use std::cell::Cell;
 
 use super::any_future::{self, ensure_future};
-use super::watch::{Watcher, watch};
 use crate::engine::asyncio::asyncio;
 use crate::engine::bell::call_soon_and_give_way;
-use crate::engine::current;
 use crate::py::error::{fetch, is_fatal, restore};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Class, Object, Res, Signature, Slot, Stop, TypeCell,
@@ -52,21 +50,6 @@ impl Class for BridgeState {
         object.event_loop.clear();
         object.concurrent.clear();
         object.task.clear();
-    }
-}
-
-impl Watcher for BridgeState {
-    fn method() -> &'static BoundMethod {
-        &SET_STATE
-    }
-    fn finished(this: &Bridge, task: &Any) -> Res<()> {
-        // The concurrent Future calls back at once, and asyncio has no current task then.
-        if let Some(running) = current::running() {
-            current::withdraw(running)?;
-        }
-        // Taken out: the concurrent Future keeps its callbacks, and through them this object.
-        drop(this.task.take());
-        this.concurrent.take().map_or(Ok(()), |concurrent| copy_state(task, &concurrent))
     }
 }
 
@@ -120,7 +103,16 @@ impl Bridge {
         self.task.set(task.own());
         let check_cancel = bound(&CHECK_CANCEL, self, Bridge::check_cancel)?;
         concurrent.call_method(&names::ADD_DONE_CALLBACK, &[&check_cancel])?;
-        watch(task, self)
+        // A callback and no watcher: what the concurrent Future calls back runs in this context.
+        let set_state = bound(&SET_STATE, self, Bridge::set_state)?;
+        task.call_method(&names::ADD_DONE_CALLBACK, &[&set_state]).map(drop)
+    }
+
+    /// In the loop, when the Task is done.
+    fn set_state(&self, task: &Any) -> Res<()> {
+        // Taken out: the concurrent Future keeps its callbacks, and through them this object.
+        drop(self.task.take());
+        self.concurrent.take().map_or(Ok(()), |concurrent| copy_state(task, &concurrent))
     }
 
     /// In whatever thread ends the concurrent Future: a cancellation goes on to the Task.

@@ -6,7 +6,6 @@
 //! the Future. With any other Future the watcher is a bound method like everybody's.
 
 use super::as_completed::AsCompletedState;
-use super::bridge::BridgeState;
 use super::coroutine::CoroutineState;
 use super::future::as_native;
 use super::gather::GatheringState;
@@ -68,8 +67,6 @@ macro_rules! as_what_it_is {
         } else if let Some($name) = $watcher.cast_exact::<ShieldState>() {
             $use
         } else if let Some($name) = $watcher.cast_exact::<WaitState>() {
-            $use
-        } else if let Some($name) = $watcher.cast_exact::<BridgeState>() {
             $use
         } else {
             Err(type_error("not a watcher"))
