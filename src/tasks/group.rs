@@ -6,11 +6,10 @@
 //! factory has already finished is reported through the loop like the others.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use super::any_future::{self, forget_awaiter, note_awaiter};
 use super::coroutine::{Behaviour, Coroutine, coroutine, exit_exception, returned_none};
+use super::members::Members;
 use super::task::{Options, TaskState};
 use super::watch::{Watcher, watch};
 use crate::engine::asyncio::{asyncio, is_cancelled_error};
@@ -25,35 +24,13 @@ use crate::py::{
 
 pub(crate) type Group = Object<GroupState>;
 
-/// Addresses are spread well enough by one multiplication.
-#[derive(Default)]
-struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_usize(usize::from(byte) ^ self.0 as usize);
-        }
-    }
-    fn write_usize(&mut self, address: usize) {
-        self.0 = (address as u64 >> 4).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
-
-/// The Tasks by address, each with its number in the order of creation.
-type Tasks = HashMap<usize, (u64, Own<Any>), BuildHasherDefault<AddressHasher>>;
-
 /// A group's fields.
 pub(crate) struct GroupState {
     entered: Cell<bool>,
     exiting: Cell<bool>,
     aborting: Cell<bool>,
     parent_cancel_requested: Cell<bool>,
-    created: Cell<u64>,
-    tasks: RefCell<Tasks>,
+    tasks: RefCell<Members>,
     event_loop: Slot,
     parent: Slot,
     /// A list, or nothing where there were none yet.
@@ -82,7 +59,7 @@ impl Class for GroupState {
     fn traverse(object: &Group, visitor: &Visitor) -> Result<(), Stop> {
         // Borrowed only in steps that run no Python code, so the collector never meets a borrow.
         if let Ok(tasks) = object.tasks.try_borrow() {
-            tasks.values().try_for_each(|(_, task)| visitor.object(&**task))?;
+            tasks.visit(visitor)?;
         }
         visitor.slot(&object.event_loop)?;
         visitor.slot(&object.parent)?;
@@ -110,7 +87,6 @@ impl GroupState {
             exiting: Cell::new(false),
             aborting: Cell::new(false),
             parent_cancel_requested: Cell::new(false),
-            created: Cell::new(0),
             tasks: RefCell::default(),
             event_loop: Slot::empty(),
             parent: Slot::empty(),
@@ -235,15 +211,13 @@ impl Group {
             self.task_done(&task)?;
             return Ok(task);
         }
-        let number = self.created.get();
-        self.created.set(number + 1);
-        self.tasks.borrow_mut().insert(task.as_ptr() as usize, (number, task.clone()));
+        self.tasks.borrow_mut().insert(task.clone());
         watch(&task, self)?;
         Ok(task)
     }
 
     fn task_done(&self, task: &Any) -> Res<()> {
-        let removed = self.tasks.borrow_mut().remove(&(task.as_ptr() as usize));
+        let removed = self.tasks.borrow_mut().remove(task);
         let empty = !self.has_tasks();
         forget_awaiter(task, self.parent.get().as_deref())?;
         if empty && let Some(waiter) = self.waiter.get() {
@@ -296,9 +270,8 @@ impl Group {
     /// Cancels all Tasks, in the order in which they were created.
     fn abort(&self) -> Res<()> {
         self.aborting.set(true);
-        let mut tasks: Vec<(u64, Own<Any>)> = self.tasks.borrow().values().cloned().collect();
-        tasks.sort_unstable_by_key(|(number, _)| *number);
-        for (_, task) in tasks {
+        let tasks = self.tasks.borrow().all();
+        for task in tasks {
             if !any_future::is_done(&task)? {
                 any_future::cancel(&task, None)?;
             }
@@ -551,8 +524,7 @@ pub(super) fn build() -> Res<&'static Any> {
     .getter(c"_on_completed_fut", |this: &Group| this.waiter.get())
     .getter(c"_errors", |this: &Group| this.errors.get())
     .getter(c"_tasks", |this: &Group| {
-        let tasks: Vec<Own<Any>> =
-            this.tasks.borrow().values().map(|(_, task)| task.clone()).collect();
+        let tasks = this.tasks.borrow().all();
         value::set_of(tasks.into_iter())
     })
     .build()?;

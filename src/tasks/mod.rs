@@ -14,6 +14,7 @@ mod group;
 pub(crate) mod job;
 mod job_queue;
 pub(crate) mod list;
+mod members;
 mod shield;
 pub(crate) mod sleep;
 pub(crate) mod spawn;

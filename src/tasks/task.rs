@@ -25,6 +25,8 @@ pub(crate) struct TaskState {
     pub(super) must_cancel: Cell<bool>,
     pub(super) log_destroy_pending: Cell<bool>,
     pub(super) cancel_requests: Cell<u32>,
+    /// Where the TaskGroup that made it keeps it.
+    pub(super) group_place: Cell<u32>,
     pub(super) coro: Slot,
     pub(super) context: Slot,
     /// What the coroutine awaits.
@@ -59,6 +61,7 @@ impl TaskState {
             must_cancel: Cell::new(false),
             log_destroy_pending: Cell::new(false),
             cancel_requests: Cell::new(0),
+            group_place: Cell::new(u32::MAX),
             coro: Slot::empty(),
             context: Slot::empty(),
             waiter: Slot::empty(),
@@ -144,6 +147,7 @@ pub(crate) fn spawn(event_loop: &EventLoop, coro: &Any, options: Options<'_>) ->
         must_cancel: Cell::new(false),
         log_destroy_pending: Cell::new(true),
         cancel_requests: Cell::new(0),
+        group_place: Cell::new(u32::MAX),
         coro: Slot::new(coro.own()),
         context: Slot::new(context),
         waiter: Slot::empty(),
