@@ -1,14 +1,33 @@
 # The native engine. Everything here runs once per callback, step, timer or event.
 
 import asyncio
+import sys
+
+# These stand for asyncio's own one by one, and are declared as those are, overloads and all.
+from asyncio import as_completed as as_completed
+from asyncio import create_task as create_task
+from asyncio import ensure_future as ensure_future
+from asyncio import gather as gather
+from asyncio import shield as shield
+from asyncio import to_thread as to_thread
+from asyncio import wait as wait
+from asyncio import wait_for as wait_for
 from asyncio.events import _TaskFactory
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from types import GenericAlias
-from typing import Any, Generic, TypeVar, TypeVarTuple, final, overload
-from types import TracebackType
-from typing import Any, Literal, TypeVar, TypeVarTuple, final, overload, type_check_only
+from types import GenericAlias, TracebackType
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    TypeVarTuple,
+    final,
+    overload,
+    type_check_only,
+)
 
 from _typeshed import FileDescriptorLike, SupportsRichComparisonT
 from typing_extensions import disjoint_base
@@ -181,6 +200,7 @@ class Queue(Generic[_T]):
 
 class PriorityQueue(Queue[SupportsRichComparisonT]): ...
 class LifoQueue(Queue[_T]): ...
+
 @type_check_only
 class _ContextManager:
     async def __aenter__(self) -> None: ...
@@ -243,3 +263,56 @@ class Barrier:
     def n_waiting(self) -> int: ...
     @property
     def broken(self) -> bool: ...
+
+@disjoint_base
+class TaskGroup:
+    def __init__(self) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        et: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None: ...
+    if sys.version_info >= (3, 14):
+        def create_task(
+            self,
+            coro: Coroutine[Any, Any, _T],
+            *,
+            name: str | None = None,
+            context: Context | None = None,
+            eager_start: bool | None = None,
+            **kwargs: Any,
+        ) -> asyncio.Task[_T]: ...
+    else:
+        def create_task(
+            self,
+            coro: Coroutine[Any, Any, _T],
+            *,
+            name: str | None = None,
+            context: Context | None = None,
+        ) -> asyncio.Task[_T]: ...
+
+    def _abort(self) -> None: ...
+    def _on_task_done(self, task: asyncio.Task[object], /) -> None: ...
+
+@disjoint_base
+class Timeout:
+    def __init__(self, when: float | None) -> None: ...
+    def when(self) -> float | None: ...
+    def reschedule(self, when: float | None) -> None: ...
+    def expired(self) -> bool: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None: ...
+    def _on_timeout(self) -> None: ...
+
+def timeout(delay: float | None) -> Timeout: ...
+def timeout_at(when: float | None) -> Timeout: ...
+
+if sys.version_info >= (3, 12):
+    from asyncio import eager_task_factory as eager_task_factory

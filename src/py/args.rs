@@ -13,6 +13,7 @@ pub(crate) struct Args<'a> {
     keywords: Keywords<'a>,
 }
 
+#[derive(Clone, Copy)]
 enum Keywords<'a> {
     None,
     /// A vectorcall's: a tuple of names, and the values behind the positional arguments.
@@ -77,12 +78,7 @@ impl<'a> Args<'a> {
 
     /// The keywords alone, for functions whose positional arguments are a list.
     pub(crate) fn keywords_only(&self) -> Args<'a> {
-        let keywords = match self.keywords {
-            Keywords::None => Keywords::None,
-            Keywords::Names(names, values) => Keywords::Names(names, values),
-            Keywords::Dict(dict) => Keywords::Dict(dict),
-        };
-        Args { positional: &[], keywords }
+        Args { positional: &[], keywords: self.keywords }
     }
 
     #[inline(always)]

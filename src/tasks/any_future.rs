@@ -153,10 +153,7 @@ fn ensure_any_future(object: &Any, event_loop: Option<&Any>) -> Res {
     };
     let event_loop = match event_loop {
         Some(given) => given.own(),
-        None => match asyncio().get_event_loop.call(&[]) {
-            Ok(event_loop) => event_loop,
-            Err(raised) => return Err(raised),
-        },
+        None => asyncio().get_event_loop.call(&[])?,
     };
     spawn::create_task(&event_loop, &coro).inspect_err(|_| {
         // asyncio closes what it could not run, after RuntimeError alone.

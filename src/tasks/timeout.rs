@@ -180,11 +180,11 @@ impl Timeout {
         }
         let Some(event_loop) = current::running().filter(|running| running.is_standard()) else {
             let when = self.when()?;
-            return self.schedule_elsewhere(&*when.unwrap_or_else(value::none));
+            return self.schedule_elsewhere(&when.unwrap_or_else(value::none));
         };
         let deadline = match (self.deadline.get(), self.when.get()) {
             (Some(deadline), _) => deadline,
-            (None, when) => value::as_float(&*when.unwrap_or_else(value::none))?,
+            (None, when) => value::as_float(&when.unwrap_or_else(value::none))?,
         };
         event_loop.check_can_schedule()?;
         if deadline <= reactor::monotonic() {
