@@ -111,10 +111,9 @@ async def _queue_work(w: World, me: Actor, op: Op) -> object:
 
 
 def _queue_shutdown(w: World, _me: Actor, op: Op) -> object:
-    queue = w.kit.queue
-    if sys.version_info < (3, 13):
-        return "before 3.13"  # where only ours has it
-    return queue.shutdown(immediate=bool(op.a))
+    if sys.version_info >= (3, 13):
+        return w.kit.queue.shutdown(immediate=bool(op.a))
+    return "before 3.13"  # where only ours has it
 
 
 WAITS: dict[str, Callable[[World, Actor, Op], Awaitable[object]]] = {
