@@ -14,7 +14,7 @@ pub(crate) struct Asyncio {
     pub(crate) deque_class: Own<Any>,
     pub(crate) future_class: Own<Any>,
     pub(crate) task_class: Own<Any>,
-    /// The module, for `tasks.Task`, which may be replaced.
+    /// The module, for `tasks.Task` and `tasks.current_task`, which may be replaced.
     pub(crate) tasks: Own<Any>,
     /// The module, for `futures.Future`, which may be replaced.
     pub(crate) futures: Own<Any>,

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 use super::asyncio::asyncio;
 use super::event_loop::{EventLoop, LoopState};
-use crate::py::{Any, AsObject, Own, Res, dict_get, dict_remove, dict_set, value};
+use crate::py::{Any, AsObject, Own, Res, dict_get, dict_remove, dict_set, names, value};
 use crate::tasks::task::Task;
 
 thread_local! {
@@ -26,13 +26,21 @@ pub(crate) fn running<'a>() -> Option<&'a EventLoop> {
     unsafe { RUNNING.get().as_ref() }
 }
 
-/// `asyncio.current_task()` where no loop of ours runs, or none of our Tasks in it.
+/// The current Task, of whatever make: ours if the running loop steps one, or what asyncio says.
 #[inline]
 pub(crate) fn task(event_loop: Option<&EventLoop>) -> Res<Option<Own<Any>>> {
-    if let Some(task) = event_loop.and_then(EventLoop::current_task) {
-        return Ok(Some(task.into_any()));
+    match event_loop.and_then(EventLoop::current_task) {
+        Some(task) => Ok(Some(task.into_any())),
+        None => ask(&[]),
     }
-    Ok(Some(asyncio().current_task.call(&[])?).filter(|task| !task.is_none()))
+}
+
+/// `asyncio.tasks.current_task(*args)`, by its name as asyncio's own primitives ask: a program on
+/// Python's own Tasks puts the function there that knows of those.
+#[cold]
+pub(crate) fn ask(args: &[&Any]) -> Res<Option<Own<Any>>> {
+    let task = asyncio().tasks.call_method(&names::CURRENT_TASK, args)?;
+    Ok(Some(task).filter(|task| !task.is_none()))
 }
 
 /// Runs `f` as what this loop does in this thread.

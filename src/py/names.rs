@@ -112,6 +112,7 @@ names! {
     CORO_OR_FUTURE = c"coro_or_future",
     CREATE_FUTURE = c"create_future",
     CREATE_TASK_BY_FACTORY = c"_create_task_by_factory",
+    CURRENT_TASK = c"current_task",
     CURRENT_HANDLE = c"_current_handle",
     DELAY = c"delay",
     DONE = c"done",

@@ -160,7 +160,7 @@ impl Group {
             Some(task) => Some(task.into_any()),
             None => {
                 let event_loop = self.event_loop.get().unwrap_or_else(value::none);
-                Some(asyncio().current_task.call(&[&event_loop])?).filter(|task| !task.is_none())
+                current::ask(&[&event_loop])?
             }
         };
         let Some(parent) = parent else {
