@@ -7,6 +7,7 @@ for what they assert.
 """
 
 import asyncio
+import sys
 from asyncio import futures, tasks
 from typing import Any
 
@@ -16,6 +17,8 @@ import aioxide
 from tests.loops import Loop
 
 TWINS = {tasks: ("Task", "current_task"), futures: ("Future",)}
+if sys.version_info >= (3, 14):
+    TWINS[futures] += ("future_add_to_awaited_by", "future_discard_from_awaited_by")
 
 
 @pytest.fixture(params=[asyncio, aioxide])
@@ -58,3 +61,28 @@ def test_a_timeout_finds_its_task(loop: Loop, primitives: Any) -> None:
         assert await primitives.wait_for(asyncio.sleep(0, "slept"), 10) == "slept"
 
     loop.run_until_complete(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="new in 3.14")
+def test_the_call_graph_shows_who_awaits_whom(loop: Loop, primitives: Any) -> None:
+    graph: Any = vars(asyncio)["capture_call_graph"]
+
+    async def wait_in(group: Any) -> list[str]:
+        child = loop.create_task(asyncio.sleep(0), name="child")
+        waiting = loop.create_task(group(child), name="waiting")
+        awaiters: list[str] = []
+        while not child.done():
+            awaiters += [each.future.get_name() for each in graph(child).awaited_by]
+            await asyncio.sleep(0)
+        await waiting
+        assert not graph(child).awaited_by
+        return awaiters
+
+    async def gather(child: Any) -> None:
+        await primitives.gather(child)
+
+    async def wait(child: Any) -> None:
+        await primitives.wait([child])
+
+    for group in (gather, wait):
+        assert set(loop.run_until_complete(wait_in(group))) == {"waiting"}

@@ -16,7 +16,7 @@ pub(crate) struct Asyncio {
     pub(crate) task_class: Own<Any>,
     /// The module, for `tasks.Task` and `tasks.current_task`, which may be replaced.
     pub(crate) tasks: Own<Any>,
-    /// The module, for `futures.Future`, which may be replaced.
+    /// The module, for `futures.Future` and the call graph's functions, which may be replaced.
     pub(crate) futures: Own<Any>,
     pub(crate) handle_class: Own<Any>,
     /// What `call_soon_threadsafe` returns from 3.14 on.

@@ -56,16 +56,19 @@ fn pair(
     }
 }
 
-/// Records that `awaiter` waits for `future`, for asyncio's call graph.
+/// Records that `awaiter` waits for `future`, for asyncio's call graph. asyncio's function is asked
+/// by its name, as for the current task: a program on Python's own Futures puts theirs there.
 #[inline(always)]
 fn note_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
     if let Some(native) = future::as_native(future) {
         return future_type::add_awaited_by(native, awaiter);
     }
-    match (future.cast::<future::FutureState>(), &asyncio().add_to_awaited_by) {
-        (Some(ours), _) => future_type::add_awaited_by(ours, awaiter),
-        (None, Some(stock)) => stock.call(&[future, awaiter]).map(drop),
-        (None, None) => Ok(()),
+    match future.cast::<future::FutureState>() {
+        Some(ours) => future_type::add_awaited_by(ours, awaiter),
+        None => {
+            let pair = [future, awaiter];
+            asyncio().futures.call_method(&names::ADD_TO_AWAITED_BY, &pair).map(drop)
+        }
     }
 }
 
@@ -75,10 +78,12 @@ fn forget_awaited_by(future: &Any, awaiter: &Any) -> Res<()> {
     if let Some(native) = future::as_native(future) {
         return future_type::discard_awaited_by(native, awaiter);
     }
-    match (future.cast::<future::FutureState>(), &asyncio().discard_from_awaited_by) {
-        (Some(ours), _) => future_type::discard_awaited_by(ours, awaiter),
-        (None, Some(stock)) => stock.call(&[future, awaiter]).map(drop),
-        (None, None) => Ok(()),
+    match future.cast::<future::FutureState>() {
+        Some(ours) => future_type::discard_awaited_by(ours, awaiter),
+        None => {
+            let pair = [future, awaiter];
+            asyncio().futures.call_method(&names::DISCARD_FROM_AWAITED_BY, &pair).map(drop)
+        }
     }
 }
 
