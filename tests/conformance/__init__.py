@@ -7,6 +7,7 @@ check it with one command: ``python -m tests.conformance``.
 How the parts fit, in the order of a run:
 
 * ``suite``     finds the test modules of the running interpreter
+* ``plan``      says under which engines they run
 * ``lists``     reads the two lists that people write: ``exceptions.toml`` and ``not_yet.toml``
 * ``process``   runs one module in a child process, watches it, and goes on behind a crash or a hang
 * ``child``     is that process: it swaps the engine in (``swap``), then runs the tests

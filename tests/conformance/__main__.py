@@ -1,7 +1,7 @@
-"""The command: which modules, which engine, then run, judge and print.
+"""The command: which modules, under which engines, then run, judge and print.
 
 Modules run side by side, one thread per child process: the threads only wait. Stock runs a module
-just before the engine does if its outcomes are not remembered, so that a first run needs no
+just before an engine does if its outcomes are not remembered, so that a first run needs no
 separate step.
 """
 
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import baseline, lists, report, suite
+from . import baseline, lists, plan, report, suite
 from .judge import Failure, Judged, judge
 from .process import Job, Limits, ModuleRun, NoEngine, run_module, try_engine
 from .swap import ENGINES
@@ -26,7 +26,7 @@ CACHE = HERE.parents[1] / ".cache"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run goes by; the command line fills it in, and the runner's own tests do."""
+    """What an engine is run by; the command line fills it in, and the runner's own tests do."""
 
     suite: suite.Suite
     lists: lists.Lists
@@ -38,21 +38,18 @@ class Setting:
     refresh: bool = False
     path: tuple[str, ...] = ()
 
-    @property
-    def logs(self) -> Path:
-        return self.cache / self.engine.replace(":", "-")
-
 
 def run_one(setting: Setting, module: str) -> Judged:
     """One module: stock if need be, then the engine, then the verdicts."""
-    whole = setting.lists.whole_modules().get(module)
+    listed = setting.lists.under(setting.engine)
+    whole = listed.whole_modules().get(module)
     if whole is not None and whole.never:
         return Judged(module, note=f"never: {whole.reason}")
     job = Job(
         engine=setting.engine,
         package=setting.suite.package,
         module=module,
-        log=setting.logs / f"{module}.log",
+        log=report.log_file(setting.cache, setting.engine, module),
         pattern=setting.pattern,
         limits=setting.limits,
         debug=setting.debug,
@@ -60,46 +57,44 @@ def run_one(setting: Setting, module: str) -> Judged:
     )
     stamp = setting.suite.stamp(module)
     cache = setting.cache / "baseline" / f"{module}.json"
-    stock_job = replace(job, engine="stock", log=setting.cache / "stock" / f"{module}.log")
+    stock_job = replace(job, engine="stock", log=report.log_file(setting.cache, "stock", module))
     waiting: dict[str, str] = {}
-    if any(entry.module == module for entry in setting.lists.not_yet):
+    if any(entry.module == module for entry in listed.not_yet):
         ids = baseline.collected(stock_job, stamp, cache)
-        waiting, _ = setting.lists.resolve(setting.lists.not_yet, module, ids)
+        waiting, _ = listed.resolve(listed.not_yet, module, ids)
         if whole is not None:
             named = ModuleRun(collected=ids)
-            return judge(module, named, named, setting.lists, pattern=setting.pattern)
+            return judge(module, named, named, listed, pattern=setting.pattern)
     skip = frozenset(waiting)
     is_stock = setting.engine == "stock"
     stock = baseline.stock(
         replace(stock_job, skip=skip), stamp, cache, refresh=setting.refresh or is_stock
     )
     ours = stock if is_stock else run_module(replace(job, skip=skip))
-    return judge(module, ours, stock, setting.lists, is_stock=is_stock, pattern=setting.pattern)
+    return judge(module, ours, stock, listed, is_stock=is_stock, pattern=setting.pattern)
 
 
-def stray_entries(setting: Setting) -> Judged:
+def stray_entries(read: lists.Lists, modules: list[str]) -> list[Judged]:
     """What is wrong with the lists as a whole: modules that this version does not have."""
     judged = Judged("the lists")
-    there = set(setting.suite.modules())
-    for entry in [*setting.lists.exceptions, *setting.lists.not_yet]:
-        if entry.module not in there:
+    for entry in [*read.exceptions, *read.not_yet]:
+        if entry.module not in modules:
             what = "in a list, but this version has no such module: give the entry its versions"
             judged.fail(Failure(entry.module, what, listable=False))
-    return judged
+    return [judged] if judged.failures else []
 
 
-def run_all(setting: Setting, modules: list[str], jobs: int, *, say: bool = True) -> list[Judged]:
-    """Every module, judged; prints a line as each one ends."""
+def run_all(runs: list[tuple[Setting, str]], jobs: int, *, say: bool = True) -> list[Judged]:
+    """Every module under its engine, judged; prints a line as each one ends."""
     results: list[Judged] = []
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(run_one, setting, module) for module in modules]
+        waiting = {pool.submit(run_one, *each): each[0] for each in runs}
         for done, future in enumerate(as_completed(waiting), 1):
-            judged = future.result()
+            judged = replace(future.result(), engine=waiting[future].engine)
             results.append(judged)
             if say:
-                print(report.progress(judged, done, len(modules)), flush=True)
-    lists_judged = stray_entries(setting)
-    return results + ([lists_judged] if lists_judged.failures else [])
+                print(report.progress(judged, done, len(runs)), flush=True)
+    return results
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -107,7 +102,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "modules", nargs="*", help="test modules, e.g. test_tasks (default: all of them)"
     )
-    parser.add_argument("--engine", default="aioxide", help=f"one of: {', '.join(ENGINES)}")
+    parser.add_argument(
+        "--engine", help=f"one of: {', '.join(ENGINES)} (default: {', '.join(plan.ENGINES)})"
+    )
     parser.add_argument(
         "-k", dest="pattern", help="only ids that contain this, or match it if it has a star"
     )
@@ -155,41 +152,44 @@ def main(argv: list[str] | None = None) -> int:
     if unknown := set(args.modules) - set(modules):
         print(f"conformance: {suite.VERSION} has no {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    if args.modules:
-        modules = [module for module in modules if module in args.modules]
+    chosen = [module for module in modules if not args.modules or module in args.modules]
     # Debug mode is another world for the tests: what stock does in it is remembered apart.
     cache = CACHE / "conformance" / (suite.VERSION + ("-debug" if args.debug else ""))
     cache.mkdir(parents=True, exist_ok=True)
-    setting = Setting(
-        suite=found,
-        lists=read,
-        engine=args.engine,
-        cache=cache,
-        limits=Limits(args.timeout, args.module_timeout),
-        pattern=args.pattern,
-        debug=args.debug,
-        refresh=args.refresh,
-    )
-    try:
-        swapped = try_engine(args.engine)
-    except NoEngine as error:
-        print(f"conformance: the engine {args.engine} does not load\n{error}", file=sys.stderr)
-        return 2
+    pairs = [(args.engine, each) for each in chosen] if args.engine else plan.runs(chosen)
+    settings = {
+        engine: Setting(
+            suite=found,
+            lists=read,
+            engine=engine,
+            cache=cache,
+            limits=Limits(args.timeout, args.module_timeout),
+            pattern=args.pattern,
+            debug=args.debug,
+            refresh=args.refresh and engine == pairs[0][0],
+        )
+        for engine, _ in pairs
+    }
     python = sys.version.split()[0]
-    print(f"CPython {python}, engine {args.engine}, {len(modules)} modules, {args.jobs} at once")
-    if args.verbose:
-        print("swapped: " + (", ".join(swapped) or "nothing"))
+    print(f"CPython {python}, {', '.join(settings)}: {len(pairs)} runs, {args.jobs} at once")
+    for engine in settings:
+        try:
+            swapped = try_engine(engine)
+        except NoEngine as error:
+            print(f"conformance: the engine {engine} does not load\n{error}", file=sys.stderr)
+            return 2
+        if args.verbose:
+            print(f"swapped by {engine}: " + (", ".join(swapped) or "nothing"))
     began = time.monotonic()
-    results = run_all(setting, modules, args.jobs)
-    return conclude(setting, results, time.monotonic() - began, args)
+    results = run_all([(settings[engine], module) for engine, module in pairs], args.jobs)
+    results += stray_entries(read, modules)
+    return conclude(cache, results, time.monotonic() - began, args)
 
 
-def conclude(
-    setting: Setting, results: list[Judged], seconds: float, args: argparse.Namespace
-) -> int:
+def conclude(cache: Path, results: list[Judged], seconds: float, args: argparse.Namespace) -> int:
     """Print what came of it; the exit status."""
-    print(f"\n{report.table(results)}\n\n{seconds:.1f} s, logs in {setting.logs}")
-    stock_fails = [test_id for judged in results for test_id in judged.stock_fails]
+    print(f"\n{report.table(results)}\n\n{seconds:.1f} s, logs in {cache}")
+    stock_fails = {test_id for judged in results for test_id in judged.stock_fails}
     if stock_fails and args.verbose:
         print(
             "\nstock fails these here:\n"
@@ -197,7 +197,7 @@ def conclude(
         )
     failed = any(judged.failures for judged in results)
     if failed:
-        print("\n" + report.failures(results, setting.logs, verbose=args.verbose))
+        print("\n" + report.failures(results, cache, verbose=args.verbose))
         if args.list_failures:
             print("\n" + report.pasteable(results, suite.VERSION))
     print("\n" + report.final(results))

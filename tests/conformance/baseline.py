@@ -2,13 +2,14 @@
 
 A test that stock fails or skips here (no IPv6, no second core, a kernel feature) says nothing about
 us. Only stock can tell which those are, so it runs first; its outcomes are kept under ``.cache``,
-keyed by the interpreter and the module's file. A failure is believed only when it happens twice:
-one unlucky moment must not excuse a test for as long as the cache lives.
+keyed by the interpreter and the module's file, and serve every engine. A failure is believed only
+when it happens twice: one unlucky moment must not excuse a test for as long as the cache lives.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,19 +22,28 @@ FORMAT = 3
 #: A ``-k`` that no id contains.
 NOTHING = " "
 
+#: By cached file: of two engines that ask at once, one runs stock and the other waits for it.
+_asking: dict[Path, threading.Lock] = {}
+
 
 def collected(job: Job, stamp: str, cache: Path) -> list[str]:
     """Every test id of ``job``'s module; a child has to look, as importing tests has effects."""
-    known = _read(cache, stamp)
-    if known is None:
-        known = run_module(replace(job, engine="stock", pattern=NOTHING))
-        if not known.problems:
-            _write(cache, stamp, known)
-    return known.collected
+    with _asking.setdefault(cache, threading.Lock()):
+        known = _read(cache, stamp)
+        if known is None:
+            known = run_module(replace(job, engine="stock", pattern=NOTHING))
+            if not known.problems:
+                _write(cache, stamp, known)
+        return known.collected
 
 
 def stock(job: Job, stamp: str, cache: Path, *, refresh: bool = False) -> ModuleRun:
     """Stock outcomes of at least the tests that ``job`` chooses."""
+    with _asking.setdefault(cache, threading.Lock()):
+        return _stock(job, stamp, cache, refresh=refresh)
+
+
+def _stock(job: Job, stamp: str, cache: Path, *, refresh: bool) -> ModuleRun:
     known = None if refresh else _read(cache, stamp)
     run = known or ModuleRun()
     if known is not None:

@@ -42,6 +42,7 @@ class Judged:
     """A module, judged."""
 
     module: str
+    engine: str = ""
     counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     failures: list[Failure] = field(default_factory=list)
     #: Ids that stock does not pass on this machine, for those who wonder.
@@ -108,7 +109,7 @@ def _one(
         judged.counts[Verdict.STOCK_FAILS] += 1
         judged.stock_fails.append(test_id)
     elif our.good and listed and not is_stock:
-        judged.fail(Failure(test_id, "passes: remove it from exceptions.toml", listable=False))
+        judged.fail(Failure(test_id, "passes: take it off exceptions.toml", listable=False))
     elif our.good:
         judged.counts[Verdict.PASSED] += 1
     elif listed:

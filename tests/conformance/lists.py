@@ -2,7 +2,8 @@
 
 ``exceptions.toml`` says which tests fail for good and why; ``not_yet.toml`` which are not run so
 far. Both rot quietly if nobody looks: so an entry is a list of exact ids, it needs a reason, and an
-id that does not exist on a version it claims is an error of the run.
+id that does not exist on a version it claims is an error of the run. An entry may hold for some
+engines only, of those that every run judges.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from . import plan
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
@@ -29,9 +32,13 @@ class Entry:
     versions: tuple[str, ...]
     reason: str
     never: bool = False
+    engines: tuple[str, ...] = ()
 
     def on(self, version: str) -> bool:
         return not self.versions or version in self.versions
+
+    def under(self, engine: str) -> bool:
+        return not self.engines or engine in self.engines
 
     def targets(self) -> list[str]:
         """The ids, or prefixes of ids, that the entry names."""
@@ -55,7 +62,7 @@ def read(path: Path, table: str, *, whole: bool) -> list[Entry]:
 
 
 def _entry(item: dict[str, Any], where: str, whole: bool) -> Entry:
-    known = {"id", "module", "classes", "tests", "versions", "reason", "never"}
+    known = {"id", "module", "classes", "tests", "versions", "engines", "reason", "never"}
     if stray := set(item) - known:
         raise BadList(f"{where}: unknown key {', '.join(sorted(stray))}")
     if "id" in item:
@@ -64,7 +71,7 @@ def _entry(item: dict[str, Any], where: str, whole: bool) -> Entry:
         module, cls, test = item["id"].split(".")
         item = item | {"module": module, "classes": [cls], "tests": [test]}
     classes, tests = _names(item, "classes", where), _names(item, "tests", where)
-    versions = _names(item, "versions", where)
+    versions, engines = _names(item, "versions", where), _names(item, "engines", where)
     if not item.get("module"):
         raise BadList(f"{where}: no module")
     if not str(item.get("reason", "")).strip():
@@ -75,9 +82,10 @@ def _entry(item: dict[str, Any], where: str, whole: bool) -> Entry:
         raise BadList(f"{where}: name the tests; a whole class or module is never excused")
     if unknown := set(versions) - set(VERSIONS):
         raise BadList(f"{where}: unknown version {', '.join(sorted(unknown))}")
-    return Entry(
-        item["module"], classes, tests, versions, item["reason"], bool(item.get("never", False))
-    )
+    if unknown := set(engines) - set(plan.ENGINES):
+        raise BadList(f"{where}: plan.py has no engine {', '.join(sorted(unknown))}")
+    never = bool(item.get("never", False))
+    return Entry(item["module"], classes, tests, versions, item["reason"], never, engines)
 
 
 def _names(item: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
@@ -97,6 +105,13 @@ class Lists:
 
     exceptions: list[Entry]
     not_yet: list[Entry]
+
+    def under(self, engine: str) -> Lists:
+        """What of them holds for ``engine``."""
+        return Lists(
+            [entry for entry in self.exceptions if entry.under(engine)],
+            [entry for entry in self.not_yet if entry.under(engine)],
+        )
 
     def whole_modules(self) -> dict[str, Entry]:
         """Modules of which nothing is run."""

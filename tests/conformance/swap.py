@@ -51,6 +51,8 @@ class Engine:
     future: type | None = None
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     public: dict[str, object] = field(default_factory=dict)
+    #: Puts itself into asyncio's places, so that nothing is left to do here.
+    install: Callable[[], None] | None = None
 
 
 def _stock() -> Engine:
@@ -83,15 +85,24 @@ def _guest() -> Engine:
 
 
 def _everything() -> Engine:
-    """Ours with every public name too (gather, sleep, Lock, ...), as ``install()`` has it."""
+    """Ours with all that ``install()`` replaces besides: gather, sleep, Lock and the rest."""
     aioxide = importlib.import_module("aioxide")
-    # Handles of ours are made by the loop alone, and tests of asyncio's own make theirs by hand.
-    classes = {"EventLoop", "SelectorEventLoop", "BaseEventLoop", "Task", "Future"}
-    # And get_event_loop() of ours gives a loop where asyncio says that there is none.
-    classes |= {"Handle", "TimerHandle", "get_event_loop"}
-    names = [name for name in asyncio.__all__ if name not in classes]
+    swapped = {"EventLoop", "SelectorEventLoop", "Task", "Future"}
+    stock: frozenset[str] = importlib.import_module("aioxide.installation").STOCK_NAMES
+    names = [name for name in asyncio.__all__ if name not in swapped | stock]
     public = {name: getattr(aioxide, name) for name in names}
     return replace(_aioxide(), name="aioxide-all", public=public)
+
+
+def _installed() -> Engine:
+    """Ours as a program has it that calls ``install()`` first, and nothing beyond that.
+
+    So ``_CTask``, ``_CFuture`` and the ``_c_*`` functions stay the C ones: the tests that are made
+    from them run the C Task and Future in a program whose loop, ``gather``, ``Lock`` and the rest
+    are ours, which is what a library has that took hold of asyncio's classes before ``install()``.
+    The same tests on our Task are what the other engines are for.
+    """
+    return Engine("aioxide-installed", install=importlib.import_module("aioxide").install)
 
 
 ENGINES: dict[str, Callable[[], Engine]] = {
@@ -100,6 +111,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "aioxide": _aioxide,
     "aioxide-guest": _guest,
     "aioxide-all": _everything,
+    "aioxide-installed": _installed,
 }
 
 
@@ -171,6 +183,8 @@ def rebind(old: object, new: object) -> list[str]:
 
 def swap(engine: Engine) -> list[str]:
     """Put ``engine`` into asyncio's places and return the names that it now stands behind."""
+    if engine.install is not None:
+        return _changes(engine.install)
     for name in LAZY_MODULES:
         if importlib.util.find_spec(name) is not None:
             importlib.import_module(name)
@@ -194,6 +208,22 @@ def swap(engine: Engine) -> list[str]:
         if getattr(asyncio, name) is not value:
             changed += rebind(getattr(asyncio, name), value)
     return changed
+
+
+def _changes(install: Callable[[], None]) -> list[str]:
+    """Call ``install`` and return the names in asyncio's modules that it gave another object."""
+    before = _names()
+    install()
+    return [name for name, value in _names().items() if before.get(name) is not value]
+
+
+def _names() -> dict[str, object]:
+    return {
+        f"{module_name}.{name}": value
+        for module_name, module in sorted(sys.modules.items())
+        if module_name == "asyncio" or module_name.startswith("asyncio.")
+        for name, value in vars(module).items()
+    }
 
 
 def _swap_loop(made: type) -> list[str]:

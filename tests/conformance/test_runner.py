@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import lists, report, suite
-from tests.conformance.__main__ import Setting, run_all
+from tests.conformance import lists, plan, report, suite
+from tests.conformance.__main__ import Setting, run_all, stray_entries
 from tests.conformance.judge import Judged, Verdict
 from tests.conformance.process import Limits, environment
 
@@ -44,6 +44,7 @@ HEAD = """
 import asyncio, os, signal, sys, time, unittest
 import asyncio.tasks as tasks, asyncio.futures as futures
 OURS = asyncio.Task.__name__ == "Task" and asyncio.Task.__module__ == "scratch_engine"
+BROKEN = asyncio.Task.__name__ == "BrokenTask"
 """
 
 
@@ -62,19 +63,27 @@ class Bench:
         (self.package / f"{name}.py").write_text(HEAD + textwrap.dedent(body))
 
     def judge(self, engine: str = "scratch_engine:make", limit: float = 60.0) -> dict[str, Judged]:
-        setting = Setting(
-            suite=suite.Suite("scratch_suite", self.package),
-            lists=self.lists,
-            engine=engine,
-            cache=self.folder / "cache",
-            limits=Limits(limit, 60.0),
-            path=(str(self.folder),),
-        )
-        results = run_all(setting, setting.suite.modules(), 2, say=False)
-        return {judged.module: judged for judged in results}
+        return {judged.module: judged for judged in self.judge_all([engine], limit)}
 
-    def log(self, module: str) -> str:
-        return (self.folder / "cache" / "scratch_engine-make" / f"{module}.log").read_text()
+    def judge_all(self, engines: list[str], limit: float = 60.0) -> list[Judged]:
+        scratch = suite.Suite("scratch_suite", self.package)
+        settings = [
+            Setting(
+                suite=scratch,
+                lists=self.lists,
+                engine=engine,
+                cache=self.folder / "cache",
+                limits=Limits(limit, 60.0),
+                path=(str(self.folder),),
+            )
+            for engine in engines
+        ]
+        modules = scratch.modules()
+        runs = [(setting, module) for setting in settings for module in modules]
+        return run_all(runs, 2, say=False) + stray_entries(self.lists, modules)
+
+    def log(self, module: str, engine: str = "scratch_engine:make") -> str:
+        return report.log_file(self.folder / "cache", engine, module).read_text()
 
 
 @pytest.fixture
@@ -86,9 +95,9 @@ def counts(judged: Judged) -> dict[str, int]:
     return {verdict.name: count for verdict, count in judged.counts.items() if count}
 
 
-def entry(target: str, *, versions: tuple[str, ...] = ()) -> lists.Entry:
+def entry(target: str, *, engines: tuple[str, ...] = ()) -> lists.Entry:
     module, *rest = target.split(".")
-    return lists.Entry(module, tuple(rest[:1]), tuple(rest[1:]), versions, "because")
+    return lists.Entry(module, tuple(rest[:1]), tuple(rest[1:]), (), "because", engines=engines)
 
 
 def test_every_kind_of_outcome_finds_its_verdict(bench: Bench) -> None:
@@ -279,11 +288,112 @@ def test_the_lists_excuse_exactly_what_they_name(bench: Bench) -> None:
     judged = bench.judge()
     assert counts(judged["test_listed"]) == {"EXCEPTION": 1, "NOT_YET": 1, "FAILED": 2}
     assert {(failure.id, failure.what) for failure in judged["test_listed"].failures} == {
-        ("test_listed.T.test_passes", "passes: remove it from exceptions.toml"),
+        ("test_listed.T.test_passes", "passes: take it off exceptions.toml"),
         ("test_listed.T.test_unknown", "in a list, but no such test on this version"),
     }
     assert counts(judged["test_whole"]) == {"NOT_YET": 1}
     assert judged["the lists"].failures[0].id == "test_missing"
+
+
+def test_an_entry_holds_for_the_engines_that_it_names(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench.module(
+        "test_engines",
+        """
+        HERE = os.path.dirname(os.path.dirname(__file__))
+        class T(unittest.TestCase):
+            def test_both(self):
+                self.assertFalse(OURS or BROKEN)
+                with open(os.path.join(HERE, "runs"), "a") as runs: runs.write("x")
+            def test_broken(self): self.assertFalse(BROKEN)
+            def test_later(self): self.assertFalse(BROKEN)
+            def test_marked(self): self.assertFalse(OURS)
+        """,
+    )
+    marked, broken = engines = ("scratch_engine:make", "scratch_engine:broken")
+    bench.lists = lists.Lists(
+        exceptions=[
+            entry("test_engines.T.test_both"),
+            entry("test_engines.T.test_broken", engines=(marked,)),
+            entry("test_engines.T.test_marked", engines=(marked,)),
+        ],
+        not_yet=[entry("test_engines.T.test_later", engines=(broken,))],
+    )
+    results = bench.judge_all([*engines])
+    by_engine = {judged.engine: judged for judged in results}
+    assert counts(by_engine[marked]) == {"PASSED": 1, "EXCEPTION": 2, "FAILED": 1}
+    assert counts(by_engine[broken]) == {"PASSED": 1, "EXCEPTION": 1, "NOT_YET": 1, "FAILED": 1}
+    assert [(failure.id, failure.what) for failure in by_engine[marked].failures] == [
+        ("test_engines.T.test_broken", "passes: take it off exceptions.toml")
+    ]
+    [failure] = by_engine[broken].failures
+    assert failure.id == "test_engines.T.test_broken"
+    assert (bench.folder / "runs").read_text() == "x", "stock runs once for all engines"
+
+    # What is printed says which engine it is of, and an entry for pasting does.
+    table = [line.split() for line in report.table(results).splitlines()]
+    assert ["total,", broken, "1", "1", "0", "0", "1", "1"] in table
+    assert table[-1] == ["total", "2", "3", "0", "0", "1", "2"]
+    assert f"test_broken ({broken}): failed" in report.failures(
+        results, bench.folder, verbose=False
+    )
+    path = tmp_path / "exceptions.toml"
+    path.write_text(report.pasteable(results, "3.13").replace('reason = ""', 'reason = "r"'))
+    with pytest.raises(lists.BadList, match="has no engine"):
+        lists.read(path, "exception", whole=False)
+    monkeypatch.setattr(plan, "ENGINES", engines)
+    [listed] = lists.read(path, "exception", whole=False)
+    assert (listed.targets(), listed.engines) == (["test_engines.T.test_broken"], (broken,))
+
+
+def test_a_failure_under_every_engine_is_printed_for_all_of_them(bench: Bench) -> None:
+    bench.module(
+        "test_all",
+        """
+        class T(unittest.TestCase):
+            def test_1(self): self.assertFalse(OURS or BROKEN)
+        """,
+    )
+    printed = report.pasteable(
+        bench.judge_all(["scratch_engine:make", "scratch_engine:broken"]), "3.13"
+    )
+    assert printed.count("test_1") == 1
+    assert "engines" not in printed
+
+
+def test_every_engine_of_the_plan_puts_aioxide_where_it_says(bench: Bench) -> None:
+    bench.module(
+        "test_places",
+        """
+        def places():
+            aioxide = sys.modules["aioxide"]
+            loop = asyncio.new_event_loop()
+            loop.close()
+            return {
+                "loop": type(loop) is aioxide.EventLoop,
+                "Task": asyncio.Task is aioxide.Task,
+                "_CTask": tasks._CTask is aioxide.Task,
+                "_PyTask": tasks._PyTask is aioxide.Task,
+                "Handle": asyncio.Handle is aioxide.Handle,
+                "Lock": asyncio.Lock is aioxide.Lock,
+                "gather": asyncio.gather is tasks.gather is aioxide.gather,
+            }
+        class T(unittest.TestCase):
+            @unittest.skipUnless("aioxide" in sys.modules, "stock")
+            def test_places(self):
+                print("PLACES", *(name for name, ours in places().items() if ours), flush=True)
+        """,
+    )
+    expected = {
+        "aioxide": "loop Task _CTask",
+        "aioxide-all": "loop Task _CTask Lock gather",
+        "aioxide-installed": "loop Task Lock gather",
+    }
+    assert tuple(expected) == plan.ENGINES
+    assert not [judged for judged in bench.judge_all([*expected]) if judged.failures]
+    for engine, names in expected.items():
+        assert f"PLACES {names}\n" in bench.log("test_places", engine)
 
 
 def test_the_swap_reaches_every_name_that_tests_use(bench: Bench) -> None:
@@ -360,11 +470,11 @@ def test_a_broken_task_fails_the_real_suite(bench: Bench) -> None:
         pattern="CTask_CFuture_Tests.test_task",
         path=(str(bench.folder),),
     )
-    [judged] = run_all(setting, ["test_tasks"], 1, say=False)
+    [judged] = run_all([(setting, "test_tasks")], 1, say=False)
     assert judged.counts[Verdict.PASSED] > 0
     failed = {failure.id for failure in judged.failures}
     assert "test_tasks.CTask_CFuture_Tests.test_task_repr_name_not_str" in failed, report.failures(
-        [judged], setting.logs, verbose=True
+        [judged], setting.cache, verbose=True
     )
 
 
@@ -379,6 +489,9 @@ def test_a_broken_task_fails_the_real_suite(bench: Bench) -> None:
         ('[[exception]]\nid = "test_x.T.test_*"\nreason = "r"', "exact names"),
         ('[[exception]]\nid = "a.b.c"\nversion = ["3.11"]\nreason = "r"', "unknown key"),
         ('[[exception]]\nid = "a.b.c"\nversions = ["3.1"]\nreason = "r"', "unknown version"),
+        ('[[exception]]\nid = "a.b.c"\nengines = ["uvloop"]\nreason = "r"', "no engine uvloop"),
+        ('[[exception]]\nid = "a.b.c"\nengines = "aioxide"\nreason = "r"', "exact names"),
+        ('[[exception]]\nid = "a.b.c"\nengine = ["aioxide"]\nreason = "r"', "unknown key"),
         ('[[exceptions]]\nid = "a.b.c"\nreason = "r"', "only [[exception]] is known"),
         ("[[exception", "exceptions.toml"),
     ],
