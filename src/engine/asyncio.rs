@@ -59,7 +59,7 @@ pub(crate) struct Asyncio {
     pub(crate) heappop: Own<Any>,
     /// The module: its `_set_running_loop` is looked up at each use, because tests replace it.
     pub(crate) events: Own<Any>,
-    pub(crate) current_task: Own<Any>,
+    pub(crate) current_task: CFunction,
     pub(crate) register_task: Own<Any>,
     pub(crate) unregister_task: Own<Any>,
     pub(crate) enter_task: Own<Any>,
@@ -136,7 +136,7 @@ pub(crate) fn load() -> Res<()> {
             queue_shut_down: queue_shut_down()?,
             heappush: import(c"heapq", c"heappush")?,
             heappop: import(c"heapq", c"heappop")?,
-            current_task: import(c"asyncio.tasks", c"current_task")?,
+            current_task: CFunction::new(import(c"asyncio.tasks", c"current_task")?),
             events: import(c"asyncio", c"events")?,
             register_task: import(c"_asyncio", c"_register_task")?,
             unregister_task: import(c"_asyncio", c"_unregister_task")?,

@@ -26,12 +26,19 @@ pub(crate) fn running<'a>() -> Option<&'a EventLoop> {
     unsafe { RUNNING.get().as_ref() }
 }
 
-/// The current Task, of whatever make: ours if the running loop steps one, or what asyncio says.
+/// The current Task, of whatever make.
+///
+/// While a Task of ours is stepped, asyncio has been told so, and it alone knows whether that step
+/// has started an eager Task of asyncio's own make, which is current until its first wait.
 #[inline]
 pub(crate) fn task(event_loop: Option<&EventLoop>) -> Res<Option<Own<Any>>> {
-    match event_loop.and_then(EventLoop::current_task) {
-        Some(task) => Ok(Some(task.into_any())),
-        None => ask(&[]),
+    let Some(stepping) = event_loop.filter(|stepping| !stepping.current_ptr().is_null()) else {
+        return ask(&[]);
+    };
+    let asyncio = asyncio();
+    match &asyncio.current_tasks {
+        Some(current) => dict_get(current, stepping.as_any()),
+        None => asyncio.current_task.call(&[stepping.as_any()]).map(Some),
     }
 }
 

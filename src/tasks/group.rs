@@ -156,8 +156,8 @@ impl Group {
             });
         }
         let native = running.filter(|running| self.event_loop.holds(*running));
-        let parent = match native.and_then(EventLoop::current_task) {
-            Some(task) => Some(task.into_any()),
+        let parent = match native {
+            Some(_) => current::task(native)?,
             None => {
                 let event_loop = self.event_loop.get().unwrap_or_else(value::none);
                 current::ask(&[&event_loop])?
