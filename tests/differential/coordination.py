@@ -112,8 +112,10 @@ async def _queue_work(w: World, me: Actor, op: Op) -> object:
 
 def _queue_shutdown(w: World, _me: Actor, op: Op) -> object:
     if sys.version_info >= (3, 13):
-        return w.kit.queue.shutdown(immediate=bool(op.a))
-    return "before 3.13"  # where only ours has it
+        outcome = w.kit.queue.shutdown(immediate=bool(op.a))
+    else:
+        outcome = "before 3.13"  # where only ours has it
+    return outcome
 
 
 WAITS: dict[str, Callable[[World, Actor, Op], Awaitable[object]]] = {
