@@ -16,7 +16,7 @@ use crate::py::{
     Any, Args, AsObject, Builder, Builtin, Class, Managed, Object, Own, Raised, Res, Sent,
     Signature, Slot, Stop, TypeCell, Visitor, import, names, raise, runtime_error, value,
 };
-use crate::tasks::coroutine::{Behaviour, Coroutine, coroutine, returned_none};
+use crate::tasks::coroutine::{Behaviour, Coroutine, Shown, coroutine, returned_none};
 
 pub(crate) type Condition = Object<ConditionState>;
 
@@ -232,7 +232,7 @@ fn begin_wait(condition: &Condition, this: &Coroutine) -> Res<Option<Sent>> {
     }
     condition.waiters.push(this);
     set_stage(this, WAITING);
-    this.wait().map(Some)
+    this.wait_for(Shown::False).map(Some)
 }
 
 /// Takes the lock again, however often that is cancelled; then the wait is over, or fails.

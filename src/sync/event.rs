@@ -10,7 +10,7 @@ use crate::py::{
     Any, Args, AsObject, Builder, Class, Managed, Object, Own, Res, Sent, Signature, Slot, Stop,
     TypeCell, Visitor, import, names, value,
 };
-use crate::tasks::coroutine::{Behaviour, Coroutine, coroutine};
+use crate::tasks::coroutine::{Behaviour, Coroutine, Shown, coroutine};
 
 pub(crate) type Event = Object<EventState>;
 
@@ -84,7 +84,7 @@ fn resume_wait(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
     event.bound.check(event.as_any())?;
     event.waiters.push(this);
     this.place.set(WAITING);
-    this.wait()
+    this.wait_for(Shown::True)
 }
 
 fn set(this: &Event) -> Res<()> {

@@ -11,7 +11,7 @@ use crate::py::{
     Any, Args, AsObject, Builder, Class, Managed, Object, Own, Res, Sent, Signature, Slot, Stop,
     TypeCell, Visitor, names, runtime_error, value,
 };
-use crate::tasks::coroutine::{Behaviour, Coroutine, coroutine, returned_none};
+use crate::tasks::coroutine::{Behaviour, Coroutine, Shown, coroutine, returned_none};
 
 pub(crate) type Lock = Object<LockState>;
 
@@ -103,7 +103,7 @@ impl Lock {
     pub(super) fn line_up(&self, waiter: &Coroutine) -> Res<Sent> {
         self.bound.check(self.as_any())?;
         self.waiters.push(waiter);
-        waiter.wait()
+        waiter.wait_for(Shown::True)
     }
 
     /// What follows when a wait for the lock is over: it is ours, or the exception goes on.

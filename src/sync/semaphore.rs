@@ -14,7 +14,7 @@ use crate::py::{
     Any, Args, AsObject, Builder, Builtin, Class, Managed, Object, Own, Res, Sent, Signature, Slot,
     Stop, TypeCell, Visitor, import, names, raise, value,
 };
-use crate::tasks::coroutine::{Behaviour, Coroutine, coroutine, returned_none};
+use crate::tasks::coroutine::{Behaviour, Coroutine, Shown, coroutine, returned_none};
 
 pub(crate) type Semaphore = Object<SemaphoreState>;
 pub(crate) type BoundedSemaphore = Object<BoundedState>;
@@ -246,7 +246,7 @@ fn step_acquire(
     semaphore.bound.check(semaphore.as_any())?;
     semaphore.waiters.push(this);
     this.place.set(WAITING);
-    this.wait().map(Some)
+    this.wait_for(Shown::True).map(Some)
 }
 
 /// Who was let in and is cancelled before it runs gives its place back.

@@ -38,6 +38,7 @@ pub(crate) struct CoroutineState {
     behaviour: &'static Behaviour,
     life: Cell<Life>,
     wait: Cell<Wait>,
+    shown: Cell<Shown>,
     tracked: Cell<bool>,
     finalized: Cell<bool>,
     /// Where the behaviour stands; its own to use.
@@ -86,6 +87,24 @@ enum Wait {
     Cancelled,
     /// Turned into a Future.
     Future,
+}
+
+/// What asyncio gives the Future that stands in a wait's place: only a repr can tell.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown {
+    None,
+    True,
+    False,
+}
+
+impl Shown {
+    fn text(self) -> &'static str {
+        match self {
+            Shown::None => "None",
+            Shown::True => "True",
+            Shown::False => "False",
+        }
+    }
 }
 
 static TYPE: TypeCell = TypeCell::new();
@@ -152,6 +171,7 @@ pub(crate) fn coroutine(
         behaviour,
         life: Cell::new(Life::Fresh),
         wait: Cell::new(Wait::None),
+        shown: Cell::new(Shown::None),
         tracked: Cell::new(false),
         finalized: Cell::new(false),
         place: Cell::new(0),
@@ -204,6 +224,13 @@ impl Coroutine {
     /// Begins a wait, which `wake` or the Task's cancellation will end.
     #[inline(always)]
     pub(crate) fn wait(&self) -> Res<Sent> {
+        self.wait_for(Shown::None)
+    }
+
+    /// As `wait`, when asyncio's Future would get this result.
+    #[inline(always)]
+    pub(crate) fn wait_for(&self, shown: Shown) -> Res<Sent> {
+        self.shown.set(shown);
         self.wait.set(Wait::Asked);
         self.other.clear();
         Ok(Sent::Yielded(self.own().into_any()))
@@ -471,17 +498,6 @@ impl Coroutine {
     }
 }
 
-impl Coroutine {
-    /// What asyncio gives the Future that stands in this wait's place, for reprs alone.
-    fn result_shown(&self) -> &'static str {
-        match self.behaviour.qualname.split('.').next() {
-            Some("Lock" | "Event" | "Semaphore" | "BoundedSemaphore" | "TaskGroup") => "True",
-            Some("Condition" | "Barrier") => "False",
-            _ => "None",
-        }
-    }
-}
-
 fn used_up() -> Raised {
     runtime_error("cannot reuse already awaited coroutine")
 }
@@ -536,7 +552,7 @@ fn repr(this: &Coroutine) -> String {
         Wait::Parked => "<Future pending cb=[Task.task_wakeup()]>".to_owned(),
         Wait::Cancelled if this.life.get() == Life::Suspended => "<Future cancelled>".to_owned(),
         Wait::Woken if this.life.get() == Life::Suspended => {
-            format!("<Future finished result={}>", this.result_shown())
+            format!("<Future finished result={}>", this.shown.get().text())
         }
         Wait::Future => match this.other.get() {
             Some(future) => value::repr_text(&future),

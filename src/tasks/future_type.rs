@@ -128,7 +128,10 @@ fn callbacks(this: &Future) -> Res<Option<Own<Any>>> {
             super::callbacks::Wake::Task(task) => (task.wakeup_callable()?, task.context_object()?),
             super::callbacks::Wake::Callback(callback, context) => (callback, context),
             super::callbacks::Wake::Watcher(watcher) => {
-                (super::watch::callable(&watcher)?, value::none())
+                for callable in super::watch::callables(&watcher, this.as_any())? {
+                    value::append(&list, &*value::tuple(&[&callable, &value::none()])?)?;
+                }
+                continue;
             }
         };
         value::append(&list, &*value::tuple(&[&callable, &context])?)?;

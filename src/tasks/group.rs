@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::any_future::{self, forget_awaiter, note_awaiter};
-use super::coroutine::{Behaviour, Coroutine, coroutine, exit_exception, returned_none};
+use super::coroutine::{Behaviour, Coroutine, Shown, coroutine, exit_exception, returned_none};
 use super::members::Members;
 use super::task::{Options, TaskState};
 use super::watch::{Watcher, watch};
@@ -386,7 +386,7 @@ fn step_exit(this: &Coroutine, group: &Group, exception: Option<Own<Any>>) -> Re
     }
     if group.has_tasks() {
         group.waiter.set(this.own());
-        return this.wait();
+        return this.wait_for(Shown::True);
     }
     end_exit(group, this.item.get().as_deref())
 }

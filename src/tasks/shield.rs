@@ -5,7 +5,7 @@ use super::future::as_native;
 use super::watch::{Watcher, unwatch, watch};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Class, Object, Own, Res, Signature, Slot, Stop,
-    TypeCell, Visitor, create, names, track, value,
+    TypeCell, Visitor, bound, create, names, track, value,
 };
 
 type Shield = Object<ShieldState>;
@@ -20,6 +20,8 @@ pub(super) struct ShieldState {
 
 static TYPE: TypeCell = TypeCell::new();
 static DONE_CALLBACK: BoundMethod = BoundMethod::new(c"_inner_done_callback");
+static OUTER_DONE_CALLBACK: BoundMethod = BoundMethod::new(c"_outer_done_callback");
+static CLEAR_AWAITED_BY: BoundMethod = BoundMethod::new(c"_clear_awaited_by_callback");
 
 impl Class for ShieldState {
     const NAME: &'static std::ffi::CStr = c"aioxide.shield";
@@ -55,6 +57,19 @@ impl Watcher for ShieldState {
 }
 
 impl Shield {
+    /// What asyncio has in the list of callbacks of one of the two. Since 3.14 the inner one has a
+    /// second, for the call graph.
+    pub(super) fn callbacks_of(&self, future: &Any) -> Res<Vec<Own<Any>>> {
+        let make = |method| bound(method, self, ShieldState::finished);
+        if self.outer.holds(future) {
+            return Ok(vec![make(&OUTER_DONE_CALLBACK)?]);
+        }
+        if self.awaiter.is_some() {
+            return Ok(vec![make(&CLEAR_AWAITED_BY)?, make(&DONE_CALLBACK)?]);
+        }
+        Ok(vec![make(&DONE_CALLBACK)?])
+    }
+
     fn inner_done(&self, inner: &Any, outer: &Any) -> Res<()> {
         forget_awaiter(inner, self.awaiter.get().as_deref())?;
         if any_future::is_cancelled(outer)? {

@@ -12,7 +12,7 @@ use super::gather::GatheringState;
 use super::group::GroupState;
 use super::shield::ShieldState;
 use super::wait::WaitState;
-use crate::py::{Any, AsObject, BoundMethod, Class, Object, Res, bound, names, type_error};
+use crate::py::{Any, AsObject, BoundMethod, Class, Object, Own, Res, bound, names, type_error};
 
 /// A native object that can watch Futures.
 pub(super) trait Watcher: Class {
@@ -88,4 +88,12 @@ pub(super) fn notify(watcher: &Any, future: &Any) -> Res<()> {
 /// A watcher as the callback that it would be in asyncio.
 pub(super) fn callable(watcher: &Any) -> Res {
     as_what_it_is!(watcher, watcher => method_of(watcher))
+}
+
+/// A watcher as the callbacks of `future` that it would be in asyncio, for a look at the list.
+pub(super) fn callables(watcher: &Any, future: &Any) -> Res<Vec<Own<Any>>> {
+    match watcher.cast_exact::<ShieldState>() {
+        Some(shield) => shield.callbacks_of(future),
+        None => Ok(vec![callable(watcher)?]),
+    }
 }

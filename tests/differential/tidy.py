@@ -38,12 +38,12 @@ _WATCHERS = (
         ),
         "gathered()",
     ),
-    # 3.14 has a second one on the inner future, which keeps asyncio's call graph.
     (
-        re.compile(
-            r"(?:shield\.<locals>\._clear_awaited_by_callback\(\) at , )?"
-            r"shield(?:\.<locals>)?\._(?:inner|outer)_done_callback\(\)(?: at )?"
-        ),
+        re.compile(r"shield(?:\.<locals>)?\._clear_awaited_by_callback\(\)(?: at )?"),
+        "shield-cleared()",
+    ),
+    (
+        re.compile(r"shield(?:\.<locals>)?\._(?:inner|outer)_done_callback\(\)(?: at )?"),
         "shielded()",
     ),
     (re.compile(r"_wait\.<locals>\._on_completion\(\) at |wait\._on_completion\(\)"), "waited()"),
