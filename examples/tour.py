@@ -1,7 +1,7 @@
 """The tour that `make demo` takes: every example here, on aioxide, and then what the change buys.
 
 First each program runs on aioxide and on stock asyncio, and has to print the same on both. Then
-five small workloads, in which the loop itself is all the work, are timed on both.
+small workloads, in which the loop and what it coordinates are all the work, are timed on both.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -21,9 +22,14 @@ import aioxide
 PROGRAMS = [
     "tasks",
     "workers",
+    "pool",
+    "progress",
     "timeouts",
     "task_groups",
+    "deadlines",
     "limits",
+    "rate_limit",
+    "phases",
     "futures",
     "periodic",
     "threads",
@@ -161,7 +167,49 @@ async def futures() -> int:
     return 200
 
 
+# These get the module whose queue, semaphore or group is measured: on aioxide its own, as a program
+# does that is run with `python -m aioxide`.
+
+
+async def queues(library: Any) -> int:
+    """Queue         items handed from task to task"""
+    queue = library.Queue(10)
+
+    async def produce() -> None:
+        for item in range(200):
+            await queue.put(item)
+
+    producer = asyncio.create_task(produce())
+    for _ in range(200):
+        await queue.get()
+    await producer
+    return 200
+
+
+async def semaphores(library: Any) -> int:
+    """Semaphore     given back to one of ten"""
+    semaphore = library.Semaphore(3)
+
+    async def use() -> None:
+        for _ in range(20):
+            async with semaphore:
+                await library.sleep(0)
+
+    await library.gather(*(use() for _ in range(10)))
+    return 200
+
+
+async def groups(library: Any) -> int:
+    """TaskGroup     tasks in groups, in a timeout"""
+    for _ in range(10):
+        async with library.timeout(60), library.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(nothing())
+    return 200
+
+
 WORKLOADS: list[Callable[[], Awaitable[int]]] = [callbacks, switches, spawns, gathers, futures]
+COORDINATION: list[Callable[[Any], Awaitable[int]]] = [queues, semaphores, groups]
 
 
 async def rate(workload: Callable[[], Awaitable[int]]) -> float:
@@ -179,6 +227,15 @@ def measure() -> Iterator[tuple[str, float, float]]:
         # In turns, so that a machine that is busy for a while is busy for both.
         rates = [(asyncio.run(rate(workload)), aioxide.run(rate(workload))) for _ in range(ROUNDS)]
         yield workload.__doc__ or "", max(r[0] for r in rates), max(r[1] for r in rates)
+    for coordinate in COORDINATION:
+        rates = [
+            (
+                asyncio.run(rate(partial(coordinate, asyncio))),
+                aioxide.run(rate(partial(coordinate, aioxide))),
+            )
+            for _ in range(ROUNDS)
+        ]
+        yield coordinate.__doc__ or "", max(r[0] for r in rates), max(r[1] for r in rates)
 
 
 def human(rate: float) -> str:

@@ -263,7 +263,12 @@ impl Coroutine {
                 if !self.is_done()?
                     && let Some(future) = self.other.get()
                 {
-                    future.call_method(&names::SET_RESULT, &[value::none_ref()])?;
+                    let result = match self.shown.get() {
+                        Shown::None => value::none(),
+                        Shown::True => value::boolean(true),
+                        Shown::False => value::boolean(false),
+                    };
+                    future.call_method(&names::SET_RESULT, &[&result])?;
                 }
             }
             Wait::None | Wait::Woken | Wait::Cancelled => {}
@@ -498,7 +503,20 @@ impl Coroutine {
     }
 }
 
-fn used_up() -> Raised {
+/// `await coroutine`: by one at a time.
+fn awaited(this: &Coroutine) -> Res<Own<Coroutine>> {
+    match this.life.get() {
+        Life::Suspended | Life::Running => Err(awaited_already()),
+        Life::Fresh | Life::Over => Ok(this.own()),
+    }
+}
+
+#[cold]
+pub(super) fn awaited_already() -> Raised {
+    runtime_error("coroutine is being awaited already")
+}
+
+pub(super) fn used_up() -> Raised {
     runtime_error("cannot reuse already awaited coroutine")
 }
 
@@ -568,7 +586,7 @@ pub(super) fn build() -> Res<&'static Any> {
         .not_constructible()
         .weakrefs(std::mem::offset_of!(CoroutineState, weakrefs))
         .repr(repr)
-        .awaits(|this: &Coroutine| this.own())
+        .awaits(awaited)
         .next(next)
         .sends(|this: &Coroutine| this.step(None))
         .hide(c"__next__")

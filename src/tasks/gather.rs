@@ -299,6 +299,8 @@ pub(super) fn gather(args: Args<'_>) -> Res {
     let return_exceptions = return_exceptions.map_or(Ok(false), value::is_true)?;
     let Some(first) = awaitables.first() else { return gather_nothing() };
     let running = match current::running() {
+        // Up to 3.13 a Future in the first place decides, whatever runs.
+        _ if cfg!(not(Py_3_14)) && any_future::is_future(first)? => value::none(),
         Some(running) => running.as_any().own(),
         None => asyncio().get_running_loop_or_none.call(&[])?,
     };

@@ -11,13 +11,14 @@
 
 use std::cell::Cell;
 
+use super::coroutine::{awaited_already, used_up};
 use super::task::Task;
 use crate::engine::asyncio::asyncio;
 use crate::engine::event_loop::{EventLoop, TimerEntry};
 use crate::py::{
     Any, Args, AsObject, Builder, Builtin, Class, Managed, Object, Own, Pool, Res, Sent, Signature,
     Slot, Stop, TypeCell, Visitor, class, create, error, names, raise, runtime_error, stop, track,
-    value,
+    type_error, value,
 };
 
 pub(crate) type Sleep = Object<SleepState>;
@@ -284,10 +285,6 @@ impl Sleep {
     }
 }
 
-fn used_up() -> crate::py::Raised {
-    runtime_error("cannot reuse already awaited coroutine")
-}
-
 fn next(this: &Sleep) -> Res<Option<Own<Any>>> {
     match this.step()? {
         Sent::Yielded(yielded) => Ok(Some(yielded)),
@@ -295,7 +292,10 @@ fn next(this: &Sleep) -> Res<Option<Own<Any>>> {
     }
 }
 
-fn send(this: &Sleep, _value: &Any) -> Res {
+fn send(this: &Sleep, given: &Any) -> Res {
+    if this.stage.get() == Stage::Fresh && !given.is_none() {
+        return Err(type_error("can't send non-None value to a just-started coroutine"));
+    }
     match this.step()? {
         Sent::Yielded(yielded) => Ok(yielded),
         Sent::Returned(result) => Err(stop::finish_plain(result)),
@@ -304,6 +304,9 @@ fn send(this: &Sleep, _value: &Any) -> Res {
 
 fn throw(this: &Sleep, args: Args<'_>) -> Res {
     let exception = super::future_iter::thrown(&args)?;
+    if this.stage.get() == Stage::Done {
+        return Err(used_up());
+    }
     this.end();
     Err(class::raise_object(&exception))
 }
@@ -349,7 +352,10 @@ pub(super) fn build() -> Res<&'static Any> {
     .not_constructible()
     .weakrefs(std::mem::offset_of!(SleepState, weakrefs))
     .repr(repr)
-    .awaits(|this: &Sleep| this.own())
+    .awaits(|this: &Sleep| match this.stage.get() {
+        Stage::Fresh | Stage::Done => Ok(this.own()),
+        _ => Err(awaited_already()),
+    })
     .next(next)
     .sends(|this: &Sleep| this.step())
     .hide(c"__next__")

@@ -327,6 +327,25 @@ fn park(task: &Task, awaited: Own<Any>) -> Res<()> {
     if awaited.is_none() {
         return task.call_step_soon(None);
     }
+    if let Some(event_loop) = task.as_future().native_loop()
+        && !task.must_cancel.get()
+        && !event_loop.must_check_schedule()
+    {
+        if let Some(coroutine) = as_wait(&awaited)
+            && coroutine.is_asked()
+        {
+            task.waiter.set(awaited.clone());
+            coroutine.park(task.own());
+            return Ok(());
+        }
+        if let Some(sleep) = awaited.cast_exact::<SleepState>()
+            && sleep.is_asked()
+        {
+            task.waiter.set(awaited.clone());
+            sleep.park(event_loop, task.own());
+            return Ok(());
+        }
+    }
     park_on_foreign(task, &awaited)
 }
 

@@ -151,10 +151,11 @@ static WAIT: Behaviour = Behaviour { qualname: "wait", resume };
 /// `wait(fs, *, timeout=None, return_when=ALL_COMPLETED)`.
 pub(super) fn wait(args: Args<'_>) -> Res<Own<Coroutine>> {
     let [futures, timeout, until] = args.bind(&SIGNATURE)?;
-    let none = value::none_ref();
-    let rest = match (timeout.filter(|timeout| !timeout.is_none()), until) {
-        (None, None) => None,
-        (timeout, until) => Some(value::tuple(&[timeout.unwrap_or(none), until.unwrap_or(none)])?),
+    let timeout = timeout.unwrap_or(value::none_ref());
+    let rest = match until {
+        None if timeout.is_none() => None,
+        None => Some(value::tuple(&[timeout])?),
+        Some(until) => Some(value::tuple(&[timeout, until])?),
     };
     coroutine(&WAIT, futures.map(AsObject::own), rest)
 }
@@ -218,7 +219,7 @@ fn prepare(given: &Any, until: Option<&Any>) -> Res<Own<Wait>> {
 }
 
 fn parse_until(until: Option<&Any>) -> Res<Until> {
-    let Some(until) = until.filter(|until| !until.is_none()) else { return Ok(Until::All) };
+    let Some(until) = until else { return Ok(Until::All) };
     let known = [
         ("FIRST_COMPLETED", Until::First),
         ("FIRST_EXCEPTION", Until::FirstFailure),

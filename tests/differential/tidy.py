@@ -4,7 +4,7 @@ What is normalised, and why:
   * addresses, paths, line numbers and the numbers of unnamed tasks;
   * a task's own entry in a future's callback list: how it is spelled is an engine's affair
     (`Task.task_wakeup()`, `TaskWakeupMethWrapper`, `Task.__wakeup()`);
-  * the entries of gather, shield, wait and as_completed in a callback list: functions inside a
+  * the entries of gather, shield, wait, as_completed and threads in a callback list: functions inside a
     function of the stdlib's, methods of native objects here. That they are there, and in which
     order, is compared;
   * the arguments of a partial in a callback list, cut by reprlib at any point;
@@ -54,8 +54,14 @@ _WATCHERS = (
         ),
         "completed()",
     ),
+    (
+        re.compile(r"_chain_future\.<locals>\._call_set_state\(\) at |bridge\._call_set_state\(\)"),
+        "chained()",
+    ),
     (re.compile(r"coroutine\._release_waiter\(\)"), "_release_waiter()"),
 )
+#: What such a callback's name ends in.
+_WATCHED = ("_callback()", "_completion()", "_release_waiter()", "_call_set_state()")
 _STATE = re.compile(r"^InvalidStateError\((?:FINISHED|CANCELLED): .*\)$", re.DOTALL)
 
 
@@ -69,7 +75,7 @@ def tidy(text: str) -> str:
         text = _BOUND.sub("_release_waiter()", text)
     if "akeup" in text:
         text = _WAKEUP.sub("wakeup()", text)
-    if "_callback()" in text or "_completion()" in text or "_release_waiter()" in text:
+    if any(part in text for part in _WATCHED):
         for pattern, name in _WATCHERS:
             text = pattern.sub(name, text)
     if "name='None'" in text:
