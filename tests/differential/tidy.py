@@ -4,8 +4,8 @@ What is normalised, and why:
   * addresses, paths, line numbers and the numbers of unnamed tasks;
   * a task's own entry in a future's callback list: how it is spelled is an engine's affair
     (`Task.task_wakeup()`, `TaskWakeupMethWrapper`, `Task.__wakeup()`);
-  * the entries of gather, shield, wait, as_completed and threads in a callback list: functions inside a
-    function of the stdlib's, methods of native objects here. That they are there, and in which
+  * the entries of gather, shield, wait, as_completed and threads in a callback list: functions in
+    a function of the stdlib's, methods of native objects here. That they are there, and in which
     order, is compared;
   * the arguments of a partial in a callback list, cut by reprlib at any point;
   * which callback failed: its repr is cut to a length that depends on addresses;
