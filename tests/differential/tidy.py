@@ -7,6 +7,7 @@ What is normalised, and why:
   * the entries of gather, shield, wait, as_completed and threads in a callback list: functions in
     a function of the stdlib's, methods of native objects here. That they are there, and in which
     order, is compared;
+  * where the coroutine around an awaitable is defined, which ours, without a code object, is not;
   * the arguments of a partial in a callback list, cut by reprlib at any point;
   * which callback failed: its repr is cut to a length that depends on addresses;
   * pure-Python futures say "FINISHED: <repr>" and "not ready" for "invalid state", "not set";
@@ -75,6 +76,7 @@ def tidy(text: str) -> str:
         text = _BOUND.sub("_release_waiter()", text)
     if "akeup" in text:
         text = _WAKEUP.sub("wakeup()", text)
+    text = text.replace("_wrap_awaitable() done,", "_wrap_awaitable()")
     if any(part in text for part in _WATCHED):
         for pattern, name in _WATCHERS:
             text = pattern.sub(name, text)
