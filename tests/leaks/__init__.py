@@ -4,6 +4,7 @@ An engine in Rust under Python's reference counting can leak in ways that no fun
 sees. Three measures, each with its own blind spot:
 
     lifetimes.py   workloads, one for each way in which a task, future or handle can end
+    coordination.py  the same for each way in which a wait ends
     memory.py      10 million lifetimes at flat memory: sees everything, but only in bulk
     refcounts.py   the interpreter's count of all references, under a debug build: sees one
                    reference in a million, but only references

@@ -16,6 +16,8 @@ import gc
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from tests.leaks.coordination import COORDINATION
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
@@ -357,4 +359,4 @@ WORKLOADS: dict[str, Workload] = {
         asynchronous_generators,
         iterators_of_futures,
     )
-}
+} | COORDINATION
