@@ -289,8 +289,8 @@ pub(crate) fn is_generator(object: &Any) -> bool {
 
 #[inline(always)]
 pub(crate) fn is_coroutine(object: &Any) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+    // The binding's PyCoro_CheckExact is no exact check, and asks for all bases.
+    object.type_ptr() == &raw mut ffi::PyCoro_Type
 }
 
 /// The iterator behind `await object`.
