@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import redirect_stdout
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -104,12 +103,13 @@ def tour() -> int:
 
 # --- the workloads --------------------------------------------------------------------------------
 # Each does its work some hundred times and returns how often; what runs between two measurements
-# is only the loop, the tasks and the futures.
+# is only the engine. Each gets the module whose names it uses: asyncio, or aioxide, as a program
+# has it that is run with `python -m aioxide`.
 
 
-async def callbacks() -> int:
+async def callbacks(library: Any) -> int:
     """call_soon     callbacks, one a turn"""
-    loop = asyncio.get_running_loop()
+    loop = library.get_running_loop()
     done = loop.create_future()
     left = 500
 
@@ -126,14 +126,14 @@ async def callbacks() -> int:
     return 500
 
 
-async def switches() -> int:
+async def switches(library: Any) -> int:
     """sleep(0)      switches between two tasks"""
 
     async def player() -> None:
         for _ in range(250):
-            await asyncio.sleep(0)
+            await library.sleep(0)
 
-    other = asyncio.create_task(player())
+    other = library.create_task(player())
     await player()
     await other
     return 500
@@ -143,32 +143,28 @@ async def nothing() -> None:
     pass
 
 
-async def spawns() -> int:
+async def spawns(library: Any) -> int:
     """create_task   tasks made and awaited"""
     for _ in range(200):
-        await asyncio.create_task(nothing())
+        await library.create_task(nothing())
     return 200
 
 
-async def gathers() -> int:
+async def gathers(library: Any) -> int:
     """gather        tasks gathered, 100 at a time"""
     for _ in range(4):
-        await asyncio.gather(*(nothing() for _ in range(100)))
+        await library.gather(*(nothing() for _ in range(100)))
     return 400
 
 
-async def futures() -> int:
+async def futures(library: Any) -> int:
     """Future        futures made, resolved and awaited"""
-    loop = asyncio.get_running_loop()
+    loop = library.get_running_loop()
     for _ in range(200):
         future = loop.create_future()
         loop.call_soon(future.set_result, None)
         await future
     return 200
-
-
-# These get the module whose queue, semaphore or group is measured: on aioxide its own, as a program
-# does that is run with `python -m aioxide`.
 
 
 async def queues(library: Any) -> int:
@@ -179,7 +175,7 @@ async def queues(library: Any) -> int:
         for item in range(200):
             await queue.put(item)
 
-    producer = asyncio.create_task(produce())
+    producer = library.create_task(produce())
     for _ in range(200):
         await queue.get()
     await producer
@@ -208,16 +204,24 @@ async def groups(library: Any) -> int:
     return 200
 
 
-WORKLOADS: list[Callable[[], Awaitable[int]]] = [callbacks, switches, spawns, gathers, futures]
-COORDINATION: list[Callable[[Any], Awaitable[int]]] = [queues, semaphores, groups]
+WORKLOADS: list[Callable[[Any], Awaitable[int]]] = [
+    callbacks,
+    switches,
+    spawns,
+    gathers,
+    futures,
+    queues,
+    semaphores,
+    groups,
+]
 
 
-async def rate(workload: Callable[[], Awaitable[int]]) -> float:
+async def rate(workload: Callable[[Any], Awaitable[int]], library: Any) -> float:
     """How many times a second the workload does its work."""
     times = 0
     start = time.perf_counter()
     while (elapsed := time.perf_counter() - start) < SECONDS:
-        times += await workload()
+        times += await workload(library)
     return times / elapsed
 
 
@@ -225,17 +229,11 @@ def measure() -> Iterator[tuple[str, float, float]]:
     """For each workload: what it is, and the best rate of asyncio and of aioxide."""
     for workload in WORKLOADS:
         # In turns, so that a machine that is busy for a while is busy for both.
-        rates = [(asyncio.run(rate(workload)), aioxide.run(rate(workload))) for _ in range(ROUNDS)]
-        yield workload.__doc__ or "", max(r[0] for r in rates), max(r[1] for r in rates)
-    for coordinate in COORDINATION:
         rates = [
-            (
-                asyncio.run(rate(partial(coordinate, asyncio))),
-                aioxide.run(rate(partial(coordinate, aioxide))),
-            )
+            (asyncio.run(rate(workload, asyncio)), aioxide.run(rate(workload, aioxide)))
             for _ in range(ROUNDS)
         ]
-        yield coordinate.__doc__ or "", max(r[0] for r in rates), max(r[1] for r in rates)
+        yield workload.__doc__ or "", max(r[0] for r in rates), max(r[1] for r in rates)
 
 
 def human(rate: float) -> str:
@@ -262,9 +260,7 @@ def main() -> int:
     print(f"{bold('The same work on both')}, where the loop is all the work; best of {ROUNDS}.\n")
     race()
 
-    print(
-        f"\nTo try it on your own program: {bold('aioxide.run(main())')} for asyncio.run(main()).\n"
-    )
+    print(f"\nTo try it on your own program: {bold('python -m aioxide program.py')}.\n")
     return 1 if differ else 0
 
 
