@@ -180,7 +180,7 @@ def wait_for_futures_of_another_loop(lib: Any) -> Any:
     return ends
 
 
-@misuse(RuntimeError)
+@misuse(ValueError if sys.version_info >= (3, 14) else RuntimeError)
 def gather_futures_of_another_loop(lib: Any) -> None:
     other = lib.make_loop()
     try:
