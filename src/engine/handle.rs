@@ -332,7 +332,12 @@ impl Handle {
 
     /// Puts a call back that `open` took, so that a report can show it.
     pub(crate) fn restore(&self, call: Call) {
-        if self.keep.get() || self.cancelled.get() {
+        if self.keep.get() {
+            return;
+        }
+        if self.cancelled.get() {
+            // What the callback cancelled itself is gone, but its report still runs in its context.
+            self.context.set(call.context);
             return;
         }
         let [first, second, third] = call.args;
