@@ -13,7 +13,7 @@ use super::queue_hooks::{
 use super::queue_line::Line;
 use super::queue_storage::{Order, Storage};
 use crate::engine::asyncio::asyncio;
-use crate::py::error::{raise_instance, restore};
+use crate::py::error::{raise_bare, restore};
 use crate::py::{
     Any, AsObject, Builtin, Class, Managed, Object, Own, Raised, Res, Sent, Slot, Stop, TypeCell,
     Visitor, import, names, raise, value,
@@ -167,12 +167,6 @@ impl Finished {
     }
 }
 
-/// `raise kind`.
-#[cold]
-fn raise_plain(kind: &Any) -> Raised {
-    kind.call(&[]).map_or_else(|raised| raised, |exception| raise_instance(&exception))
-}
-
 /// The place of a coroutine that joins and waits. One that gets or puts counts its waits there.
 const WAITING: u8 = 1;
 
@@ -192,7 +186,7 @@ fn resume_get(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
     }
     if queue.is_empty(hooks)? {
         if queue.is_shutdown.get() && queue.is_empty(hooks)? {
-            return Err(raise_plain(&asyncio().queue_shut_down));
+            return Err(raise_bare(&asyncio().queue_shut_down));
         }
         return queue.line_up(&queue.getters, this);
     }
@@ -214,7 +208,7 @@ fn resume_put(this: &Coroutine, exception: Option<Own<Any>>) -> Res<Sent> {
     }
     if queue.is_full(hooks)? {
         if queue.is_shutdown.get() {
-            return Err(raise_plain(&asyncio().queue_shut_down));
+            return Err(raise_bare(&asyncio().queue_shut_down));
         }
         return queue.line_up(&queue.putters, this);
     }
@@ -359,10 +353,10 @@ impl Queue {
     #[inline(always)]
     fn put_now(&self, hooks: u16, item: &Any) -> Res<()> {
         if self.is_shutdown.get() {
-            return Err(raise_plain(&asyncio().queue_shut_down));
+            return Err(raise_bare(&asyncio().queue_shut_down));
         }
         if self.is_full(hooks)? {
-            return Err(raise_plain(&asyncio().queue_full));
+            return Err(raise_bare(&asyncio().queue_full));
         }
         self.put_item(hooks, item)?;
         self.unfinished.set(self.unfinished.get().wrapping_add(1));
@@ -375,7 +369,7 @@ impl Queue {
         if self.is_empty(hooks)? {
             let asyncio = asyncio();
             let shut_down = self.is_shutdown.get();
-            return Err(raise_plain(if shut_down {
+            return Err(raise_bare(if shut_down {
                 &asyncio.queue_shut_down
             } else {
                 &asyncio.queue_empty
