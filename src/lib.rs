@@ -1,6 +1,7 @@
 //! aioxide's native half: the module table, nothing else.
 
 mod engine;
+mod net;
 mod py;
 mod sync;
 mod tasks;
@@ -19,6 +20,7 @@ pub unsafe extern "C" fn PyInit__core() -> *mut pyo3_ffi::PyObject {
             engine::add_to(module)?;
             tasks::add_to(module)?;
             sync::add_to(module)?;
+            net::add_to(module)?;
             module.add(c"__version__", &*py::value::string(env!("CARGO_PKG_VERSION"))?)
         })
     }

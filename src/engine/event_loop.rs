@@ -12,6 +12,7 @@ use reactor::Timers;
 
 use super::handle::{Handle, TimerHandle};
 use super::io::Io;
+use super::outbox::Outbox;
 use super::ready::ReadyQueue;
 use super::registry;
 use crate::engine::asyncio::asyncio;
@@ -128,6 +129,7 @@ pub(crate) struct LoopState {
     timers: UnsafeCell<Timers<TimerEntry>>,
     tasks: TaskList,
     io: OnceCell<Io>,
+    outbox: Outbox,
     /// The Task that is being stepped.
     current: Cell<*const Task>,
     /// The Task that asyncio believes to be current.
@@ -161,6 +163,7 @@ impl LoopState {
             timers: UnsafeCell::new(Timers::new()),
             tasks: TaskList::new(),
             io: OnceCell::new(),
+            outbox: Outbox::new(),
             current: Cell::new(std::ptr::null()),
             published: Cell::new(std::ptr::null()),
             task_factory: Slot::empty(),
@@ -214,6 +217,7 @@ impl Class for LoopState {
         visitor.slot(&object.task_class)?;
         visitor.slot(&object.future_class)?;
         object.ready.visit(visitor)?;
+        object.outbox.visit(visitor)?;
         for (_, entry) in object.timers().iter() {
             entry.look(|timer| match timer {
                 Timer::Handle(timer) => timer.as_handle().visit(visitor),
@@ -228,6 +232,7 @@ impl Class for LoopState {
         object.task_class.clear();
         object.future_class.clear();
         object.ready.clear();
+        object.outbox.clear();
         object.drop_timers();
         if let Some(io) = object.io.get() {
             io.forget_watches();
@@ -246,6 +251,11 @@ impl EventLoop {
     }
 
     #[inline(always)]
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    #[inline(always)]
     pub(crate) fn tasks(&self) -> &TaskList {
         &self.tasks
     }
@@ -256,7 +266,8 @@ impl EventLoop {
     }
 
     /// Descriptors and waker; an error when `__init__` did not run.
-    pub(super) fn io(&self) -> Res<&Io> {
+    #[inline(always)]
+    pub(crate) fn io(&self) -> Res<&Io> {
         self.io.get().ok_or_else(|| runtime_error("the event loop's __init__ was not called"))
     }
 
@@ -633,6 +644,7 @@ fn set_debug(this: &EventLoop, args: Args<'_>) -> Res<()> {
 fn dispose(this: &EventLoop) {
     this.closed.set(true);
     this.ready.clear();
+    this.outbox.clear();
     this.drop_timers();
     if let Some(io) = this.io.get() {
         io.close();

@@ -12,10 +12,12 @@ use std::time::Duration;
 use reactor::{Events, Interest, Poller, Reactor, Waker};
 
 use super::bell::Bell;
+use super::endpoint::{Endpoint, Face, Place, Readiness};
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use crate::py::{
-    Any, Args, Builtin, Leading, Own, Res, Stop, Visitor, error, names, raise, value, without_gil,
+    Any, Args, AsObject, Builtin, Leading, Object, Own, Res, Stop, Visitor, error, names, raise,
+    runtime_error, value, without_gil,
 };
 
 /// Who is told about a descriptor.
@@ -23,11 +25,16 @@ use crate::py::{
 struct Watch {
     reader: Option<Own<Handle>>,
     writer: Option<Own<Handle>>,
+    endpoint: Option<Place>,
 }
 
 impl Watch {
     fn interest(&self) -> Interest {
-        Interest { read: self.reader.is_some(), write: self.writer.is_some() }
+        let endpoint = self.endpoint.as_ref().map(Place::interest).unwrap_or_default();
+        Interest {
+            read: self.reader.is_some() || endpoint.read,
+            write: self.writer.is_some() || endpoint.write,
+        }
     }
 
     fn side(&mut self, side: Side) -> &mut Option<Own<Handle>> {
@@ -51,6 +58,21 @@ impl Watches {
         usize::try_from(fd).ok().and_then(|index| self.by_fd.get(index))
     }
 
+    /// Changes the watch of a descriptor; what was changed out and the interest there is now.
+    fn update<R>(&mut self, fd: RawFd, change: impl FnOnce(&mut Watch) -> R) -> (R, Interest) {
+        let index = usize::try_from(fd).unwrap_or(0);
+        if index >= self.by_fd.len() {
+            self.by_fd.resize_with(index + 1, Watch::default);
+        }
+        let watch = &mut self.by_fd[index];
+        let before = watch.interest();
+        let old = change(watch);
+        let after = watch.interest();
+        self.used += usize::from(before.is_none());
+        self.used -= usize::from(after.is_none());
+        (old, after)
+    }
+
     /// Puts a Handle on one side of a descriptor and returns the one that was there.
     fn replace(
         &mut self,
@@ -58,20 +80,7 @@ impl Watches {
         side: Side,
         handle: Option<Own<Handle>>,
     ) -> (Option<Own<Handle>>, Interest) {
-        let index = usize::try_from(fd).unwrap_or(usize::MAX);
-        if index >= self.by_fd.len() {
-            if handle.is_none() {
-                return (None, Interest::NONE);
-            }
-            self.by_fd.resize_with(index + 1, Watch::default);
-        }
-        let watch = &mut self.by_fd[index];
-        let before = watch.interest();
-        let old = std::mem::replace(watch.side(side), handle);
-        let after = watch.interest();
-        self.used += usize::from(before.is_none());
-        self.used -= usize::from(after.is_none());
-        (old, after)
+        self.update(fd, |watch| std::mem::replace(watch.side(side), handle))
     }
 }
 
@@ -178,6 +187,87 @@ impl Io {
         Ok(old)
     }
 
+    /// Makes `endpoint` the one that is told of this descriptor, which its owner has just opened or
+    /// taken over: what is known of it from before is forgotten. It is not kept alive by this.
+    pub(crate) fn attach<S: Endpoint>(&self, fd: RawFd, endpoint: &Object<S>) {
+        let mut old = None;
+        if let Some(place) = self.watches().get(fd).and_then(|watch| watch.endpoint.as_ref()) {
+            // The kernel may have forgotten the number or not; this makes both the same.
+            let interested = !place.interest().is_none();
+            old = self.watches().update(fd, |watch| watch.endpoint.take()).0;
+            if interested && let Some(reactor) = self.reactor() {
+                let _ = reactor.set_interest(fd, Interest::NONE);
+            }
+        }
+        self.watches().update(fd, |watch| watch.endpoint = Some(Place::new(endpoint)));
+        drop(old.and_then(Place::release));
+    }
+
+    /// What an attached endpoint waits for. While that is something, the loop keeps it alive.
+    #[inline]
+    pub(crate) fn set_interest(
+        &self,
+        fd: RawFd,
+        endpoint: &impl AsObject,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.leave_parent()?;
+        let mine = |watch: &Watch| {
+            watch.endpoint.as_ref().is_some_and(|place| place.is(endpoint.as_any()))
+        };
+        if !self.watches().get(fd).is_some_and(mine) {
+            return Ok(());
+        }
+        let (released, wanted) = self.watches().update(fd, |watch| {
+            watch.endpoint.as_mut().and_then(|place| place.set_interest(interest))
+        });
+        let changed = match self.reactor() {
+            Some(reactor) if reactor.interest(fd) != wanted => reactor.change_soon(fd, wanted),
+            _ => Ok(()),
+        };
+        drop(released);
+        changed
+    }
+
+    /// The endpoint leaves: its descriptor is about to be closed, or it dies.
+    pub(crate) fn detach(&self, fd: RawFd, endpoint: &impl AsObject) {
+        let mine = |watch: &Watch| {
+            watch.endpoint.as_ref().is_some_and(|place| place.is(endpoint.as_any()))
+        };
+        if !self.watches().get(fd).is_some_and(mine) {
+            return;
+        }
+        let (place, wanted) = self.watches().update(fd, |watch| watch.endpoint.take());
+        // At once: when the number is used again, the kernel must know nothing of this one.
+        if let Some(reactor) = self.reactor() {
+            let _ = reactor.set_interest(fd, wanted);
+        }
+        drop(place.and_then(Place::release));
+    }
+
+    /// Who is to be called for this readiness, and the part of it that is still wanted.
+    #[inline(always)]
+    pub(super) fn endpoint(
+        &self,
+        readiness: Readiness,
+    ) -> Option<(Own<Any>, &'static Face, Readiness)> {
+        let place = self.watches().get(readiness.fd)?.endpoint.as_ref()?;
+        let interest = place.interest();
+        let wanted = Readiness {
+            fd: readiness.fd,
+            readable: readiness.readable && interest.read,
+            writable: readiness.writable && interest.write,
+        };
+        (wanted.readable || wanted.writable).then(|| (place.object(), place.face(), wanted))
+    }
+
+    /// The transport that has this descriptor, unless it is closing.
+    pub(crate) fn transport_at(&self, fd: RawFd) -> Option<Own<Any>> {
+        let place = self.watches().get(fd)?.endpoint.as_ref()?;
+        let object = place.face().is_transport.then(|| place.object())?;
+        (!(place.face().is_closing)(&object)).then_some(object)
+    }
+
     /// Tells the kernel what was put off. Who watches something that it refuses is called back
     /// once and meets the error in reading or writing.
     #[cold]
@@ -187,6 +277,16 @@ impl Io {
             reactor.settle(|fd, _| refused.push(fd));
         }
         for fd in refused {
+            let endpoint = self.watches().get(fd).and_then(|watch| watch.endpoint.as_ref());
+            if let Some(interest) = endpoint.map(Place::interest)
+                && !interest.is_none()
+            {
+                event_loop.ready().push_readiness(Readiness {
+                    fd,
+                    readable: interest.read,
+                    writable: interest.write,
+                });
+            }
             for side in [Side::Read, Side::Write] {
                 let (handle, _) = self.watches().replace(fd, side, None);
                 if let Some(handle) = handle {
@@ -236,6 +336,17 @@ impl Io {
                 ghost = true;
                 continue;
             };
+            if let Some(place) = &watch.endpoint {
+                let interest = place.interest();
+                let event = event.narrow(interest);
+                if event.readable || event.writable {
+                    event_loop.ready().push_readiness(Readiness {
+                        fd: event.fd,
+                        readable: event.readable,
+                        writable: event.writable,
+                    });
+                }
+            }
             if event.readable
                 && let Some(reader) = &watch.reader
             {
@@ -259,6 +370,9 @@ impl Io {
             for handle in [&watch.reader, &watch.writer].into_iter().flatten() {
                 handle.visit(visitor)?;
             }
+            if let Some(place) = &watch.endpoint {
+                place.visit(visitor)?;
+            }
         }
         Ok(())
     }
@@ -269,6 +383,7 @@ impl Io {
             for handle in [watch.reader, watch.writer].into_iter().flatten() {
                 handle.abandon();
             }
+            drop(watch.endpoint.and_then(Place::release));
         }
     }
 
@@ -315,11 +430,22 @@ fn descriptor(object: &Any) -> Res<RawFd> {
     })
 }
 
+/// A descriptor that no transport has.
+fn free_descriptor(this: &EventLoop, object: &Any) -> Res<RawFd> {
+    let fd = descriptor(object)?;
+    let Some(transport) = this.io()?.transport_at(fd) else { return Ok(fd) };
+    Err(runtime_error(&format!(
+        "File descriptor {} is used by transport {}",
+        value::repr_text(object),
+        value::repr_text(&transport)
+    )))
+}
+
 fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<()> {
     let Leading { first: [fd, callback], rest, .. } =
         args.leading(method, [&names::FD, &names::CALLBACK])?;
     this.check_closed()?;
-    let fd = descriptor(fd)?;
+    let fd = free_descriptor(this, fd)?;
     let handle = Handle::make(this, callback, rest, None)?;
     handle.keep();
     let old =
@@ -329,7 +455,7 @@ fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> R
 
 fn remove(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<bool> {
     let Leading { first: [fd], .. } = args.leading(method, [&names::FD])?;
-    let fd = descriptor(fd)?;
+    let fd = free_descriptor(this, fd)?;
     if this.check_closed().map_err(error::discard).is_err() {
         return Ok(false);
     }

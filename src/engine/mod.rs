@@ -3,9 +3,11 @@
 pub(crate) mod asyncio;
 pub(crate) mod bell;
 pub(crate) mod current;
+pub(crate) mod endpoint;
 pub(crate) mod event_loop;
 pub(crate) mod handle;
 mod io;
+mod outbox;
 mod ready;
 mod registry;
 mod turn;

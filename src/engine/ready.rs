@@ -1,13 +1,15 @@
 //! The ready queue: what the next turn runs, first in, first out.
 //!
 //! An entry is one word, a strong reference whose low bits say what it is: a Task to step, a Handle
-//! to run, a sleep to end, a timeout that expired, a Future whose watcher is to hear of its
-//! end, or a job that comes home from a thread. Between a Future that is done and the Task that waits for it there is then no
-//! Handle, no callable and no copied context.
+//! to run, a sleep to end, a timeout that expired, a Future whose watcher is to hear of its end, or
+//! a job that comes home from a thread; or, without a reference, a descriptor that is ready. Between
+//! a Future that is done and the Task that waits for it there is then no Handle, no callable and no
+//! copied context.
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 
+use super::endpoint::Readiness;
 use super::handle::Handle;
 use crate::py::{Own, Stop, Visitor};
 use crate::tasks::future::Future;
@@ -28,6 +30,8 @@ pub(crate) enum Entry {
     Notice(Own<Future>),
     /// A job that a thread has done.
     Job(Own<Job>),
+    /// A descriptor that is ready, for its endpoint.
+    Ready(Readiness),
 }
 
 const HANDLE: usize = 1;
@@ -35,6 +39,7 @@ const WAKE: usize = 2;
 const EXPIRE: usize = 3;
 const NOTICE: usize = 4;
 const JOB: usize = 5;
+const READY: usize = 6;
 const TAGS: usize = 7;
 
 impl Entry {
@@ -49,6 +54,7 @@ impl Entry {
                 WAKE => Entry::Wake(Own::from_word(word & !TAGS)),
                 EXPIRE => Entry::Expire(Own::from_word(word & !TAGS)),
                 NOTICE => Entry::Notice(Own::from_word(word & !TAGS)),
+                READY => Entry::Ready(Readiness::from_word(word)),
                 _ => Entry::Job(Own::from_word(word & !TAGS)),
             }
         }
@@ -104,6 +110,11 @@ impl ReadyQueue {
     }
 
     #[inline(always)]
+    pub(crate) fn push_readiness(&self, readiness: Readiness) {
+        self.words().push_back(readiness.into_word() | READY);
+    }
+
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Entry> {
         self.words().pop_front().map(Entry::from_word)
     }
@@ -138,6 +149,7 @@ impl ReadyQueue {
                 Entry::Expire(timeout) => visitor.object(&**timeout)?,
                 Entry::Notice(future) => visitor.object(&**future)?,
                 Entry::Job(job) => visitor.object(&**job)?,
+                Entry::Ready(_) => {}
             }
         }
         Ok(())

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::asyncio::asyncio;
 use super::current;
+use super::endpoint::Readiness;
 use super::event_loop::{EventLoop, Timer};
 use super::handle::{Call, Handle};
 use super::ready::Entry;
-use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore};
+use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore, unraisable};
 use crate::py::{Any, AsObject, Raised, Res, names, thread_ident, value};
 use crate::tasks::future::Future;
 use crate::tasks::job::Job;
@@ -36,6 +37,11 @@ pub(super) fn run(this: &EventLoop) -> Res<()> {
     this.stopping.set(false);
     let mut cleaned = Ok(());
     preserving(|| {
+        if !this.outbox().is_empty()
+            && let Err(raised) = this.outbox().send(this)
+        {
+            unraisable(raised, this.as_any());
+        }
         // In this order: 3.14 speaks of a loop's current task only while the loop is the running one.
         cleaned = current::withdraw(this);
         let unset = asyncio().events.call_method(&names::SET_RUNNING_LOOP, &[none]);
@@ -75,6 +81,7 @@ fn turn(this: &EventLoop) -> Res<()> {
         let Some(entry) = this.ready().pop() else { break };
         if this.debug() {
             run_in_debug(this, entry)?;
+            this.outbox().send(this)?;
             continue;
         }
         match entry {
@@ -88,6 +95,10 @@ fn turn(this: &EventLoop) -> Res<()> {
             Entry::Wake(sleep) => sleep.wake(this),
             Entry::Expire(timeout) => expire(this, &timeout)?,
             Entry::Job(job) => settle(this, &job)?,
+            Entry::Ready(readiness) => ready(this, readiness)?,
+        }
+        if !this.outbox().is_empty() {
+            this.outbox().send(this)?;
         }
     }
     Ok(())
@@ -110,6 +121,9 @@ fn wait(this: &EventLoop) -> Res<()> {
     // A signal that came since the last bytecode has no other moment; its handler may have
     // scheduled something.
     check_signals()?;
+    if !this.outbox().is_empty() {
+        this.outbox().send(this)?;
+    }
     if !this.ready().is_empty() || this.stopping.get() {
         return Ok(());
     }
@@ -170,6 +184,14 @@ fn expire(this: &EventLoop, timeout: &Timeout) -> Res<()> {
 fn settle(this: &EventLoop, job: &Job) -> Res<()> {
     current::withdraw(this)?;
     job.settle().or_else(|raised| native_callback_failed(this, job.as_any(), raised))
+}
+
+/// A descriptor is ready: in asyncio a callback like any other.
+#[inline]
+fn ready(this: &EventLoop, readiness: Readiness) -> Res<()> {
+    let Some((endpoint, face, wanted)) = this.io()?.endpoint(readiness) else { return Ok(()) };
+    (face.ready)(&endpoint, this, wanted)
+        .or_else(|raised| native_callback_failed(this, &endpoint, raised))
 }
 
 #[cold]
@@ -247,11 +269,16 @@ fn run_in_debug(this: &EventLoop, entry: Entry) -> Res<()> {
         Entry::Notice(future) => return notify(this, future),
         Entry::Expire(timeout) => return expire(this, timeout),
         Entry::Job(job) => return settle(this, job),
+        Entry::Ready(readiness) => {
+            let Some((endpoint, ..)) = this.io()?.endpoint(*readiness) else { return Ok(()) };
+            (endpoint, None)
+        }
     };
     this.as_any().set_attr(&names::CURRENT_HANDLE, &subject)?;
     let outcome = match entry {
         Entry::Task(task) => step::run(this, task).or_else(|failed| step_failed(this, failed)),
         Entry::Handle(handle) => run_handle_and_keep(this, &handle),
+        Entry::Ready(readiness) => ready(this, readiness),
         Entry::Wake(_) | Entry::Notice(_) | Entry::Expire(_) | Entry::Job(_) => Ok(()),
     };
     let mut cleared = Ok(());
