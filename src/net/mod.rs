@@ -3,6 +3,8 @@
 //! What runs per packet is here. What runs per connection (names, addresses, options, which
 //! sockets a server listens on) is Python, asyncio's own wherever possible.
 
+pub(crate) mod address;
+
 use crate::py::Res;
 use crate::py::module::Module;
 

@@ -21,6 +21,7 @@ mod memory;
 pub(crate) mod module;
 pub(crate) mod names;
 mod object;
+pub(crate) mod os_text;
 pub(crate) mod stop;
 pub(crate) mod value;
 

@@ -1,0 +1,79 @@
+//! Text and bytes as the operating system has them: paths, addresses.
+
+use pyo3_ffi as ffi;
+
+use super::error::{Raised, Res, checked};
+use super::object::{Any, AsObject, Own};
+
+/// What a str holds, without a copy; `None` for other objects, and for text that is not ASCII.
+#[inline]
+pub(crate) fn ascii(object: &Any) -> Option<&str> {
+    // SAFETY: the type is checked first; the text of a compact ASCII str is its UTF-8 form, lies in
+    // the str itself, never changes and lives as long as it does.
+    unsafe {
+        if ffi::PyUnicode_Check(object.as_ptr()) == 0
+            || ffi::PyUnicode_IS_COMPACT_ASCII(object.as_ptr()) == 0
+        {
+            return None;
+        }
+        let mut len = 0;
+        let data = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &mut len);
+        if data.is_null() {
+            super::error::discard(Raised);
+            return None;
+        }
+        let bytes = std::slice::from_raw_parts(data.cast::<u8>(), len as usize);
+        std::str::from_utf8(bytes).ok()
+    }
+}
+
+/// The content of a bytes object; `None` for others.
+#[inline]
+pub(crate) fn bytes_content(object: &Any) -> Option<&[u8]> {
+    // SAFETY: the type is checked first; bytes never change, and live as long as the object.
+    unsafe {
+        if ffi::PyBytes_Check(object.as_ptr()) == 0 {
+            return None;
+        }
+        let data = ffi::PyBytes_AsString(object.as_ptr()).cast::<u8>();
+        Some(std::slice::from_raw_parts(data, ffi::PyBytes_Size(object.as_ptr()) as usize))
+    }
+}
+
+/// `bytes(content)`.
+#[inline]
+pub(crate) fn bytes(content: &[u8]) -> Res {
+    // SAFETY: pointer and length belong together; the content is copied.
+    unsafe {
+        checked(ffi::PyBytes_FromStringAndSize(content.as_ptr().cast(), content.len() as isize))
+    }
+}
+
+/// `os.fsencode(text)` of a str; `None` for other objects.
+pub(crate) fn encode_path(object: &Any) -> Res<Option<Own<Any>>> {
+    // SAFETY: the type is checked first; returns a new bytes object or null.
+    unsafe {
+        if ffi::PyUnicode_Check(object.as_ptr()) == 0 {
+            return Ok(None);
+        }
+        checked(ffi::PyUnicode_EncodeFSDefault(object.as_ptr())).map(Some)
+    }
+}
+
+/// `os.fsdecode(content)`.
+pub(crate) fn decode_path(content: &[u8]) -> Res {
+    // SAFETY: pointer and length belong together; the content is copied.
+    unsafe {
+        checked(ffi::PyUnicode_DecodeFSDefaultAndSize(
+            content.as_ptr().cast(),
+            content.len() as isize,
+        ))
+    }
+}
+
+/// Whether the object is a tuple, of a subclass or not.
+#[inline(always)]
+pub(crate) fn is_tuple(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyTuple_Check(object.as_ptr()) != 0 }
+}
