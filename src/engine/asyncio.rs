@@ -19,6 +19,7 @@ pub(crate) struct Asyncio {
     /// The module, for `futures.Future` and the call graph's functions, which may be replaced.
     pub(crate) futures: Own<Any>,
     pub(crate) handle_class: Own<Any>,
+    pub(crate) logger: Own<Any>,
     /// What `call_soon_threadsafe` returns from 3.14 on.
     pub(crate) thread_safe_handle_class: Option<Own<Any>>,
     pub(crate) timer_handle_class: Own<Any>,
@@ -98,6 +99,7 @@ pub(crate) fn load() -> Res<()> {
             tasks: import(c"asyncio", c"tasks")?,
             futures: import(c"asyncio", c"futures")?,
             handle_class: import(c"asyncio.events", c"Handle")?,
+            logger: import(c"asyncio.log", c"logger")?,
             thread_safe_handle_class: import(c"asyncio.events", c"_ThreadSafeHandle")
                 .map_err(discard)
                 .ok(),

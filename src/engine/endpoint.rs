@@ -73,8 +73,10 @@ struct FaceOf<S>(std::marker::PhantomData<S>);
 impl<S: Endpoint> FaceOf<S> {
     const FACE: Face = Face {
         is_transport: S::IS_TRANSPORT,
-        // SAFETY (both): a Face is stored only together with an object of its type, by `Place::new`.
-        is_closing: |object| S::is_closing(unsafe { object.assume::<S>() }),
+        is_closing: |object| {
+            // SAFETY: a Face is stored only together with an object of its type, by `Place::new`.
+            S::is_closing(unsafe { object.assume::<S>() })
+        },
         ready: |object, event_loop, readiness| {
             // SAFETY: as above.
             S::ready(unsafe { object.assume::<S>() }, event_loop, readiness)

@@ -4,7 +4,7 @@
 //! handlers, exception handlers, asynchronous generators) is Python, in `aioxide.EventLoop`, which
 //! inherits from this type.
 
-use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 
@@ -130,6 +130,8 @@ pub(crate) struct LoopState {
     tasks: TaskList,
     io: OnceCell<Io>,
     outbox: Outbox,
+    /// Listeners that wait for the process to have a descriptor for them.
+    starved: RefCell<Vec<Own<Any>>>,
     /// The Task that is being stepped.
     current: Cell<*const Task>,
     /// The Task that asyncio believes to be current.
@@ -164,6 +166,7 @@ impl LoopState {
             tasks: TaskList::new(),
             io: OnceCell::new(),
             outbox: Outbox::new(),
+            starved: RefCell::new(Vec::new()),
             current: Cell::new(std::ptr::null()),
             published: Cell::new(std::ptr::null()),
             task_factory: Slot::empty(),
@@ -218,6 +221,9 @@ impl Class for LoopState {
         visitor.slot(&object.future_class)?;
         object.ready.visit(visitor)?;
         object.outbox.visit(visitor)?;
+        for listener in object.starved.borrow().iter() {
+            visitor.object(&**listener)?;
+        }
         for (_, entry) in object.timers().iter() {
             entry.look(|timer| match timer {
                 Timer::Handle(timer) => timer.as_handle().visit(visitor),
@@ -233,6 +239,7 @@ impl Class for LoopState {
         object.future_class.clear();
         object.ready.clear();
         object.outbox.clear();
+        drop(object.starved.take());
         object.drop_timers();
         if let Some(io) = object.io.get() {
             io.forget_watches();
@@ -255,6 +262,11 @@ impl EventLoop {
         &self.outbox
     }
 
+    /// Borrowed for one operation at a time, none of which runs Python code.
+    pub(crate) fn starved_listeners(&self) -> &RefCell<Vec<Own<Any>>> {
+        &self.starved
+    }
+
     #[inline(always)]
     pub(crate) fn tasks(&self) -> &TaskList {
         &self.tasks
@@ -271,7 +283,7 @@ impl EventLoop {
         self.io.get().ok_or_else(|| runtime_error("the event loop's __init__ was not called"))
     }
 
-    pub(super) fn living_io(&self) -> Option<&Io> {
+    pub(crate) fn living_io(&self) -> Option<&Io> {
         self.io.get()
     }
 
@@ -645,6 +657,7 @@ fn dispose(this: &EventLoop) {
     this.closed.set(true);
     this.ready.clear();
     this.outbox.clear();
+    drop(this.starved.take());
     this.drop_timers();
     if let Some(io) = this.io.get() {
         io.close();
@@ -765,6 +778,16 @@ pub(super) fn build() -> Res<&'static Any> {
             c"remove_writer",
             c"remove_writer($self, fd)\n--\n\nStop watching the descriptor for writing.",
             io::remove_writer,
+        )
+        .args(
+            c"_listen",
+            c"_listen($self, /, protocol_factory, sock, server, backlog)\n--\n\nAccept connections on a listening socket.",
+            crate::net::listener::listen,
+        )
+        .one(
+            c"_stop_listening",
+            c"_stop_listening($self, fd, /)\n--\n\nAccept no more on this descriptor.",
+            crate::net::listener::stop_listening,
         )
         .noargs(c"_run", c"_run($self, /)\n--\n\nRun turns until stop() is called.", turn::run)
         .noargs(c"_dispose", c"_dispose($self, /)\n--\n\nClose: drop everything.", dispose)

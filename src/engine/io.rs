@@ -261,6 +261,11 @@ impl Io {
         (wanted.readable || wanted.writable).then(|| (place.object(), place.face(), wanted))
     }
 
+    /// Whoever is attached to this descriptor.
+    pub(crate) fn endpoint_at(&self, fd: RawFd) -> Option<Own<Any>> {
+        self.watches().get(fd)?.endpoint.as_ref().map(Place::object)
+    }
+
     /// The transport that has this descriptor, unless it is closing.
     pub(crate) fn transport_at(&self, fd: RawFd) -> Option<Own<Any>> {
         let place = self.watches().get(fd)?.endpoint.as_ref()?;

@@ -4,11 +4,27 @@
 //! sockets a server listens on) is Python, asyncio's own wherever possible.
 
 pub(crate) mod address;
+mod closing;
+mod flow;
+pub(crate) mod listener;
+mod pending;
+mod protocol;
+mod reading;
+mod socket;
+mod transport;
+mod transport_type;
+mod writing;
 
-use crate::py::Res;
 use crate::py::module::Module;
+use crate::py::{Args, Res};
 
 /// Makes the types and adds them to the module.
-pub(crate) fn add_to(_module: &Module<'_>) -> Res<()> {
-    Ok(())
+pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
+    module.add(c"SocketTransport", transport_type::build()?)?;
+    listener::build()?;
+    module.function(
+        c"socket_transport",
+        c"socket_transport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\nMake the transport of a connected stream socket.",
+        |_, args: Args<'_>| transport_type::make(&args),
+    )
 }

@@ -269,6 +269,13 @@ pub(crate) mod context {
         unsafe { checked(ffi::PyContext_CopyCurrent()) }
     }
 
+    /// A copy of this context.
+    #[inline(always)]
+    pub(crate) fn copy(context: &Any) -> Res {
+        // SAFETY: a live object; what is not a context raises TypeError inside.
+        unsafe { checked(ffi::PyContext_Copy(context.as_ptr())) }
+    }
+
     #[inline(always)]
     pub(crate) fn enter(context: &Any) -> Res<()> {
         // SAFETY: a live object; what is not a context raises TypeError inside.

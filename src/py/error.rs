@@ -28,7 +28,9 @@ pub(super) unsafe fn checked(ptr: Ptr) -> Res {
 pub(crate) enum Builtin {
     AssertionError,
     AttributeError,
+    ConnectionError,
     ImportError,
+    OSError,
     RuntimeError,
     GeneratorExit,
     StopAsyncIteration,
@@ -48,6 +50,8 @@ impl Builtin {
             Any::from_ptr(match self {
                 Builtin::AssertionError => ffi::PyExc_AssertionError,
                 Builtin::AttributeError => ffi::PyExc_AttributeError,
+                Builtin::ConnectionError => ffi::PyExc_ConnectionError,
+                Builtin::OSError => ffi::PyExc_OSError,
                 Builtin::ImportError => ffi::PyExc_ImportError,
                 Builtin::RuntimeError => ffi::PyExc_RuntimeError,
                 Builtin::GeneratorExit => ffi::PyExc_GeneratorExit,
@@ -226,6 +230,17 @@ pub(crate) fn preserving<T>(f: impl FnOnce() -> T) -> T {
 pub(crate) fn warn_runtime(text: &std::ffi::CStr) -> Res<()> {
     // SAFETY: a static category and a text that ends in NUL.
     match unsafe { ffi::PyErr_WarnEx(ffi::PyExc_RuntimeWarning, text.as_ptr(), 1) } {
+        0 => Ok(()),
+        _ => Err(Raised),
+    }
+}
+
+/// Issues a ResourceWarning about `source`, which a filter may turn into an exception.
+#[cold]
+pub(crate) fn warn_resource(source: &Any, text: &str) -> Res<()> {
+    let Ok(text) = std::ffi::CString::new(text) else { return Ok(()) };
+    // SAFETY: a live object, and texts that end in NUL and are used as format and its argument.
+    match unsafe { ffi::PyErr_ResourceWarning(source.as_ptr(), 1, c"%s".as_ptr(), text.as_ptr()) } {
         0 => Ok(()),
         _ => Err(Raised),
     }

@@ -11,6 +11,7 @@
 compile_error!("aioxide needs a Python with the GIL; free-threaded builds are not supported yet");
 
 mod args;
+pub(crate) mod buffer;
 mod call;
 pub(crate) mod class;
 mod entry;

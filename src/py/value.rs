@@ -434,6 +434,20 @@ pub(crate) fn set_update(set: &Any, other: &Any) -> Res<()> {
     unsafe { checked(ffi::PyNumber_InPlaceOr(set.as_ptr(), other.as_ptr())) }.map(|_| ())
 }
 
+/// `isinstance(object, class)`.
+pub(crate) fn is_instance(object: &Any, class: &Any) -> Res<bool> {
+    // SAFETY: two live objects.
+    match unsafe { ffi::PyObject_IsInstance(object.as_ptr(), class.as_ptr()) } {
+        -1 => Err(Raised),
+        answer => Ok(answer != 0),
+    }
+}
+
+/// `b"".join(iterable)`.
+pub(crate) fn join_bytes(iterable: &Any) -> Res {
+    super::buffer::bytes(b"")?.call_method(&super::names::JOIN, &[iterable])
+}
+
 /// The object's real type.
 pub(crate) fn type_of(object: &Any) -> Own<Any> {
     // SAFETY: a live object has a live type.

@@ -1,0 +1,180 @@
+//! The reading side of a stream transport.
+//!
+//! One receive for each readable descriptor and turn, of at most 256 KiB, so that a light
+//! connection beside heavy ones waits for one packet of each and not for all that they have. Where
+//! the bytes go depends on the protocol. For `data_received` a small packet is received into a
+//! buffer that all transports share and copied into a bytes object of its exact size; once packets
+//! are large, into a bytes object at once, which is guessed from the last one and cut to size.
+
+use std::cell::UnsafeCell;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::pending::borrowed;
+use super::protocol::Receiver;
+use super::transport::Transport;
+use crate::engine::current;
+use crate::engine::event_loop::EventLoop;
+use crate::py::buffer::{Buffer, NewBytes, bytes};
+use crate::py::error::{fetch, is_fatal, os_error, restore};
+use crate::py::{Any, Own, Raised, Res, context, names, runtime_error, value};
+
+/// The most that one read takes, asyncio's `max_size`.
+pub(super) const MAX_SIZE: usize = 256 * 1024;
+
+/// Shared by all transports of a thread: a read is over before the next begins.
+const SCRATCH: usize = 64 * 1024;
+
+/// From here on a bytes object is received into without a copy.
+const LARGE: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFER: UnsafeCell<Box<[u8]>> = UnsafeCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// What came of a read.
+enum Arrival {
+    Data(Own<Any>),
+    Nothing,
+    End,
+}
+
+/// Bytes have come, or the end has, or an error.
+#[inline]
+pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
+    if this.is_lost() {
+        return Ok(());
+    }
+    current::withdraw(event_loop)?;
+    let Some(context) = this.read_context.get() else { return Ok(()) };
+    context::enter(&context)?;
+    let outcome = match this.receiver.get() {
+        Receiver::Protocol => read_bytes(this),
+        Receiver::Buffered => read_into_protocol(this),
+    };
+    context::exit(&context);
+    outcome
+}
+
+#[inline]
+fn read_bytes(this: &Transport) -> Res<()> {
+    let data = match receive(this) {
+        Ok(Arrival::Data(data)) => data,
+        Ok(Arrival::Nothing) => return Ok(()),
+        Ok(Arrival::End) => return ended(this),
+        Err(raised) => return this.failed(raised, "Fatal read error on socket transport"),
+    };
+    let Some(protocol) = this.protocol.get() else { return Ok(()) };
+    match protocol.call_method(&names::DATA_RECEIVED, &[&data]) {
+        Ok(_) => Ok(()),
+        Err(raised) => this.failed(raised, "Fatal error: protocol.data_received() call failed."),
+    }
+}
+
+fn receive(this: &Transport) -> Res<Arrival> {
+    let last = this.last_read.get() as usize;
+    if last <= LARGE { receive_small(this) } else { receive_large(this, last) }
+}
+
+fn arrival(received: Result<usize, Errno>, made: impl FnOnce(usize) -> Res) -> Res<Arrival> {
+    match received {
+        Ok(0) => Ok(Arrival::End),
+        Ok(len) => made(len).map(Arrival::Data),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Arrival::Nothing),
+        Err(errno) => Err(os_error(&errno.into())),
+    }
+}
+
+#[inline]
+fn receive_small(this: &Transport) -> Res<Arrival> {
+    BUFFER.with(|buffer| {
+        // SAFETY: this thread's own, and nothing that runs during the borrow comes back here:
+        // making bytes runs no Python code.
+        let buffer = unsafe { &mut *buffer.get() };
+        let received = recv(borrowed(this.fd.get()), &mut buffer[..], RecvFlags::empty());
+        arrival(received.map(|(len, _)| len), |len| {
+            this.last_read.set(len as u32);
+            bytes(&buffer[..len])
+        })
+    })
+}
+
+fn receive_large(this: &Transport, last: usize) -> Res<Arrival> {
+    // A read that filled its buffer (always a power of two) may have left more behind.
+    let room = if last.is_power_of_two() { last * 2 } else { last.next_power_of_two() };
+    let mut made = NewBytes::with_capacity(room.min(MAX_SIZE))?;
+    let received = recv(borrowed(this.fd.get()), made.space(), RecvFlags::empty())
+        .map(|((filled, _), _)| filled.len());
+    arrival(received, |len| {
+        this.last_read.set(len as u32);
+        // SAFETY: the kernel wrote this much.
+        unsafe { made.finish(len) }
+    })
+}
+
+/// Asks the protocol for a buffer and tells it how much came.
+fn read_into_protocol(this: &Transport) -> Res<()> {
+    let Some(protocol) = this.protocol.get() else { return Ok(()) };
+    let given = match protocol_buffer(&protocol) {
+        Ok(given) => given,
+        Err(raised) => {
+            return this.failed(raised, "Fatal error: protocol.get_buffer() call failed.");
+        }
+    };
+    let mut buffer = match Buffer::writable(&given) {
+        Ok(buffer) => buffer,
+        Err(raised) => return this.failed(raised, "Fatal read error on socket transport"),
+    };
+    let received = recv(borrowed(this.fd.get()), buffer.as_mut_slice(), RecvFlags::empty());
+    drop(buffer);
+    let len = match received {
+        Ok((0, _)) => return ended(this),
+        Ok((len, _)) => value::int(len as i64)?,
+        Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+        Err(errno) => {
+            let raised = os_error(&errno.into());
+            return this.failed(raised, "Fatal read error on socket transport");
+        }
+    };
+    match protocol.call_method(&names::BUFFER_UPDATED, &[&len]) {
+        Ok(_) => Ok(()),
+        Err(raised) => this.failed(raised, "Fatal error: protocol.buffer_updated() call failed."),
+    }
+}
+
+fn protocol_buffer(protocol: &Any) -> Res {
+    let buffer = protocol.call_method(&names::GET_BUFFER, &[&*value::int(-1)?])?;
+    if value::len(&buffer)? == 0 {
+        return Err(runtime_error("get_buffer() returned an empty buffer"));
+    }
+    Ok(buffer)
+}
+
+/// The peer has said all that it will say.
+#[cold]
+fn ended(this: &Transport) -> Res<()> {
+    this.log_debug("%r received EOF")?;
+    let Some(protocol) = this.protocol.get() else { return Ok(()) };
+    let keep_open =
+        protocol.call_method(&names::EOF_RECEIVED, &[]).and_then(|answer| value::is_true(&answer));
+    match keep_open {
+        // The protocol may still write, but there is nothing more to read.
+        Ok(true) => this.stop_reading(),
+        Ok(false) => this.close(),
+        Err(raised) => this.failed(raised, "Fatal error: protocol.eof_received() call failed."),
+    }
+}
+
+impl Transport {
+    /// What asyncio does in `except BaseException`: KeyboardInterrupt and SystemExit go on,
+    /// everything else ends the connection.
+    #[cold]
+    pub(super) fn failed(&self, raised: Raised, message: &str) -> Res<()> {
+        let exception = fetch(raised);
+        if is_fatal(&exception) {
+            return Err(restore(exception));
+        }
+        self.fatal_error(&exception, message)
+    }
+}
