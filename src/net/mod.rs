@@ -6,6 +6,7 @@
 pub(crate) mod address;
 mod closing;
 mod flow;
+mod heap;
 pub(crate) mod listener;
 mod pending;
 mod protocol;

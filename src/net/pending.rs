@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
-use crate::py::buffer::bytes_of;
+use crate::py::buffer::{bytes_of, recycle};
 use crate::py::{Any, Own};
 
 /// More pieces than this go out in a further call.
@@ -128,7 +128,9 @@ impl Pending {
                 break;
             }
             taken -= len;
-            pieces.pop_front();
+            if let Some(sent) = pieces.pop_front() {
+                recycle(sent);
+            }
         }
         self.sent.set(taken);
     }

@@ -16,7 +16,7 @@ use super::protocol::Receiver;
 use super::transport::Transport;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
-use crate::py::buffer::{Buffer, NewBytes, bytes};
+use crate::py::buffer::{Buffer, NewBytes, bytes, recycle};
 use crate::py::error::{fetch, is_fatal, os_error, restore};
 use crate::py::{Any, Own, Raised, Res, context, names, runtime_error, value};
 

@@ -280,6 +280,7 @@ impl Transport {
     }
 
     fn attach(&self, event_loop: &EventLoop, server: Option<&Any>) -> Res<()> {
+        super::heap::expect_large_packets();
         event_loop.io()?.attach(self.fd.get(), self);
         if let Some(server) = server.filter(|server| !server.is_none()) {
             self.server.set(server.own());

@@ -1,5 +1,10 @@
 //! Bytes and buffers: where received data goes to and sent data comes from.
+//!
+//! A bytes object that was received or sent and that nobody else holds any more is kept, one small
+//! and one large, to be received into again: above 512 bytes each costs a `malloc` and a `free`,
+//! which at 1 KiB is a fifth of what a packet costs outside the kernel.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 
@@ -8,9 +13,85 @@ use pyo3_ffi as ffi;
 use super::error::{Raised, Res, checked};
 use super::object::{Any, AsObject, Own, Ptr};
 
+/// Below this a bytes object comes from the interpreter's own free lists.
+const SMALLEST_SPARE: usize = 512;
+/// From here on a spare counts as large.
+const LARGE_SPARE: usize = 16 * 1024;
+const LARGEST_SPARE: usize = 512 * 1024;
+
+/// One bytes object with no other owner.
+struct Spare(Cell<Option<Own<Any>>>);
+
+// SAFETY: only touched with the GIL held, each time for one move that runs no code.
+unsafe impl Sync for Spare {}
+
+static SMALL: Spare = Spare(Cell::new(None));
+static LARGE: Spare = Spare(Cell::new(None));
+
+fn spare_for(len: usize) -> Option<&'static Spare> {
+    match len {
+        SMALLEST_SPARE..LARGE_SPARE => Some(&SMALL),
+        LARGE_SPARE..=LARGEST_SPARE => Some(&LARGE),
+        _ => None,
+    }
+}
+
+/// Whether an object with room for `room` may be one of `len` without wasting much.
+fn fits(len: usize, room: usize) -> bool {
+    len <= room && len >= room - room / 8
+}
+
+/// Gives up bytes that were received or sent. If this was the last owner they are kept for
+/// `bytes` and `NewBytes`.
+#[inline]
+pub(crate) fn recycle(object: Own<Any>) {
+    if object.refcount() == 1
+        && is_exact_bytes(&object)
+        && let Some(spare) = spare_for(bytes_of(&object).len())
+    {
+        spare.0.set(Some(object));
+    }
+}
+
+/// A spare object of `room` bytes or slightly more.
+#[inline]
+fn take_spare(room: usize) -> Option<Own<Any>> {
+    let spare = spare_for(room)?;
+    let object = spare.0.take()?;
+    if fits(room, bytes_of(&object).len()) {
+        return Some(object);
+    }
+    spare.0.set(Some(object));
+    None
+}
+
+/// Makes a bytes object shorter without giving memory back.
+///
+/// # Safety
+/// Nobody else has the object, and it has at least `len` bytes.
+unsafe fn cut(object: &Any, len: usize) {
+    // SAFETY: the caller's promise; the fields are those of every bytes object, and the byte after
+    // the last is part of it.
+    unsafe {
+        let object = object.as_ptr().cast::<ffi::PyBytesObject>();
+        (*object).ob_base.ob_size = len as isize;
+        (*object).ob_shash = -1;
+        (&raw mut (*object).ob_sval).cast::<u8>().add(len).write(0);
+    }
+}
+
 /// A new bytes object with a copy of `data`.
 #[inline]
 pub(crate) fn bytes(data: &[u8]) -> Res {
+    if let Some(spare) = take_spare(data.len()) {
+        // SAFETY: ours alone, and long enough (`take_spare`).
+        unsafe {
+            cut(&spare, data.len());
+            let start = ffi::PyBytes_AS_STRING(spare.as_ptr()).cast_mut().cast::<u8>();
+            start.copy_from_nonoverlapping(data.as_ptr(), data.len());
+        }
+        return Ok(spare);
+    }
     // SAFETY: pointer and length belong together.
     unsafe { checked(ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as isize)) }
 }
@@ -54,6 +135,11 @@ unsafe extern "C" {
 impl NewBytes {
     #[inline]
     pub(crate) fn with_capacity(capacity: usize) -> Res<NewBytes> {
+        if let Some(spare) = take_spare(capacity) {
+            // SAFETY: ours alone; the length stays.
+            unsafe { cut(&spare, bytes_of(&spare).len()) }
+            return Ok(NewBytes(spare));
+        }
         // SAFETY: null makes the content uninitialised; nobody reads it before `finish`.
         let made =
             unsafe { checked(ffi::PyBytes_FromStringAndSize(std::ptr::null(), capacity as isize)) };
@@ -75,12 +161,18 @@ impl NewBytes {
     /// The first `len` bytes of `space` have been written, and it is no longer than that.
     #[inline]
     pub(crate) unsafe fn finish(self, len: usize) -> Res {
+        let room = bytes_of(&self.0).len();
+        if fits(len, room) {
+            if len < room {
+                // SAFETY: ours alone, and long enough.
+                unsafe { cut(&self.0, len) }
+            }
+            return Ok(self.0);
+        }
         let mut ptr = self.0.into_ptr();
         // SAFETY: a bytes object with one reference; on failure it is freed and the pointer null.
         unsafe {
-            if ffi::Py_SIZE(ptr) as usize != len {
-                _PyBytes_Resize(&mut ptr, len as isize);
-            }
+            _PyBytes_Resize(&mut ptr, len as isize);
             checked(ptr)
         }
     }

@@ -8,12 +8,10 @@ use super::object::{Any, AsObject, Own};
 /// What a str holds, without a copy; `None` for other objects, and for text that is not ASCII.
 #[inline]
 pub(crate) fn ascii(object: &Any) -> Option<&str> {
-    // SAFETY: the type is checked first; the text of a compact ASCII str is its UTF-8 form, lies in
-    // the str itself, never changes and lives as long as it does.
+    // SAFETY: the type is checked first; the UTF-8 form of a str never changes and lives as long as
+    // it does (for ASCII it is the str's own text).
     unsafe {
-        if ffi::PyUnicode_Check(object.as_ptr()) == 0
-            || ffi::PyUnicode_IS_COMPACT_ASCII(object.as_ptr()) == 0
-        {
+        if ffi::PyUnicode_Check(object.as_ptr()) == 0 {
             return None;
         }
         let mut len = 0;
@@ -23,7 +21,7 @@ pub(crate) fn ascii(object: &Any) -> Option<&str> {
             return None;
         }
         let bytes = std::slice::from_raw_parts(data.cast::<u8>(), len as usize);
-        std::str::from_utf8(bytes).ok()
+        std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii())
     }
 }
 
