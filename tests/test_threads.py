@@ -496,7 +496,7 @@ def test_a_loop_with_its_own_call_soon_threadsafe_sees_what_comes_back() -> None
             seen.append(callback)
             return super().call_soon_threadsafe(callback, *args, **options)
 
-    loop: Any = Curious()  # type: ignore[abstract]
+    loop: Any = Curious()
     assert loop.run_until_complete(loop.run_in_executor(None, pow, 2, 3)) == 8
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
@@ -511,7 +511,7 @@ def test_a_loop_with_its_own_create_future_makes_the_future() -> None:
         def create_future(self) -> Any:
             return Own(loop=self)
 
-    loop: Any = Making()  # type: ignore[abstract]
+    loop: Any = Making()
     future = loop.run_in_executor(None, pow, 2, 3)
     assert type(future) is Own
     assert loop.run_until_complete(future) == 8

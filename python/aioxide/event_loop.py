@@ -23,9 +23,12 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from aioxide import _core, interop
+from aioxide.endpoints import Endpoints
 from aioxide.executor import Executors
+from aioxide.network import Network
 from aioxide.reports import Reports
 from aioxide.signals import Signals
+from aioxide.sockets import Sockets
 
 if TYPE_CHECKING:
     from asyncio import _AwaitableLike
@@ -34,7 +37,16 @@ _T = TypeVar("_T")
 _AsyncGen: TypeAlias = AsyncGenerator[Any, Any]
 
 
-class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLoop):
+class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
+    _core.Loop,
+    Signals,
+    Executors,
+    Reports,
+    Network,
+    Endpoints,
+    Sockets,
+    asyncio.AbstractEventLoop,
+):
     """An event loop whose ready queue, timers, tasks and futures are native."""
 
     # Every attribute is in a slot, those of the mixins too, since only one class can lay them out
@@ -48,9 +60,11 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
         "_default_executor",
         "_exception_handler",
         "_executor_shutdown_called",
+        "_made_transports",
         "_saved_origin_tracking_depth",
         "_signal_handlers",
         "_signal_sockets",
+        "_unix_server_sockets",
         "slow_callback_duration",
     )
 
@@ -59,6 +73,7 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
         Signals.__init__(self)
         Executors.__init__(self)
         Reports.__init__(self)
+        Endpoints.__init__(self)
         self._asyncgens: weakref.WeakSet[_AsyncGen] = weakref.WeakSet()
         self._asyncgens_shutdown_called = False
         # The interpreter's depth before this loop raised it; None while this loop has not.
@@ -226,8 +241,7 @@ class EventLoop(_core.Loop, Signals, Executors, Reports, asyncio.AbstractEventLo
 
 def new_event_loop() -> EventLoop:
     """Return a new event loop; the `loop_factory` that asyncio.run() and servers ask for."""
-    # typeshed calls the methods abstract that AbstractEventLoop answers with NotImplementedError.
-    return EventLoop()  # type: ignore[abstract]
+    return EventLoop()
 
 
 if sys.version_info >= (3, 13):

@@ -6,9 +6,9 @@ timeout on 3.11 too, where the stdlib's has none).
 
 import asyncio
 import concurrent.futures
-import socket
 import threading
 import warnings
+from asyncio import base_events
 from asyncio.log import logger
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
@@ -106,14 +106,14 @@ class Executors(Reports):
         flags: int = 0,
     ) -> list[tuple[Any, ...]]:
         """Resolve a name as `socket.getaddrinfo()` does, in a thread."""
-        resolve = self._getaddrinfo_debug if self.get_debug() else socket.getaddrinfo
+        resolve = self._getaddrinfo_debug if self.get_debug() else _socket().getaddrinfo
         return await self.run_in_executor(None, resolve, host, port, family, type, proto, flags)
 
     async def getnameinfo(
         self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int = 0
     ) -> tuple[str, str]:
         """Resolve an address as `socket.getnameinfo()` does, in a thread."""
-        return await self.run_in_executor(None, socket.getnameinfo, sockaddr, flags)
+        return await self.run_in_executor(None, _socket().getnameinfo, sockaddr, flags)
 
     def _getaddrinfo_debug(  # noqa: PLR0917
         self,
@@ -133,7 +133,9 @@ class Executors(Reports):
         question = ", ".join(asked)
         logger.debug("Get address info %s", question)
         began = self.time()
-        answer = socket.getaddrinfo(host, port, family, type_, proto, flags)
+        answer: list[tuple[Any, ...]] = _socket().getaddrinfo(
+            host, port, family, type_, proto, flags
+        )
         took = self.time() - began
         report = f"Getting address info {question} took {took * 1e3:.3f}ms: {answer!r}"
         if took >= self.slow_callback_duration:
@@ -151,3 +153,8 @@ def _set_done(future: asyncio.Future[None]) -> None:
     # The task that waited may have been cancelled while the threads were still ending.
     if not future.cancelled():
         future.set_result(None)
+
+
+def _socket() -> Any:
+    """Return what `asyncio.base_events.socket` is now: programs and tests replace it there."""
+    return base_events.socket  # type: ignore[attr-defined]

@@ -154,6 +154,8 @@ pub(crate) struct LoopState {
     standard: Cell<bool>,
     /// Whether the loop waits without the GIL, so that another thread must ring.
     pub(super) parked: Cell<bool>,
+    /// Whether the loop has had transports of asyncio's, whose descriptors programs may not watch.
+    pub(super) guarded: Cell<bool>,
 }
 
 static LOOP: TypeCell = TypeCell::new();
@@ -180,6 +182,7 @@ impl LoopState {
             plain: Cell::new(false),
             standard: Cell::new(false),
             parked: Cell::new(false),
+            guarded: Cell::new(false),
         }
     }
 
@@ -788,6 +791,36 @@ pub(super) fn build() -> Res<&'static Any> {
             c"_stop_listening",
             c"_stop_listening($self, fd, /)\n--\n\nAccept no more on this descriptor.",
             crate::net::listener::stop_listening,
+        )
+        .args(
+            c"_add_reader",
+            c"_add_reader($self, fd, callback, *args)\n--\n\nadd_reader() for transports: not checked against theirs.",
+            io::add_reader_unchecked,
+        )
+        .args(
+            c"_remove_reader",
+            c"_remove_reader($self, fd)\n--\n\nremove_reader() for transports.",
+            io::remove_reader_unchecked,
+        )
+        .args(
+            c"_add_writer",
+            c"_add_writer($self, fd, callback, *args)\n--\n\nadd_writer() for transports: not checked against theirs.",
+            io::add_writer_unchecked,
+        )
+        .args(
+            c"_remove_writer",
+            c"_remove_writer($self, fd)\n--\n\nremove_writer() for transports.",
+            io::remove_writer_unchecked,
+        )
+        .args(
+            c"_watched",
+            c"_watched($self, fd)\n--\n\nWhether the descriptor is watched for reading, and for writing.",
+            io::watched,
+        )
+        .noargs(
+            c"_guard_transports",
+            c"_guard_transports($self, /)\n--\n\nFrom now on ask before a program watches a descriptor.",
+            |this: &EventLoop| this.guarded.set(true),
         )
         .noargs(c"_run", c"_run($self, /)\n--\n\nRun turns until stop() is called.", turn::run)
         .noargs(c"_dispose", c"_dispose($self, /)\n--\n\nClose: drop everything.", dispose)

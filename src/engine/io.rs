@@ -435,10 +435,13 @@ fn descriptor(object: &Any) -> Res<RawFd> {
     })
 }
 
-/// A descriptor that no transport has.
-fn free_descriptor(this: &EventLoop, object: &Any) -> Res<RawFd> {
+/// asyncio refuses to watch a descriptor for a program while a transport has it.
+fn refuse_transport(this: &EventLoop, object: &Any) -> Res<()> {
+    if this.guarded.get() {
+        this.as_any().call_method(&names::ENSURE_FD_NO_TRANSPORT, &[object])?;
+    }
     let fd = descriptor(object)?;
-    let Some(transport) = this.io()?.transport_at(fd) else { return Ok(fd) };
+    let Some(transport) = this.io()?.transport_at(fd) else { return Ok(()) };
     Err(runtime_error(&format!(
         "File descriptor {} is used by transport {}",
         value::repr_text(object),
@@ -446,21 +449,40 @@ fn free_descriptor(this: &EventLoop, object: &Any) -> Res<RawFd> {
     )))
 }
 
-fn add(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<()> {
-    let Leading { first: [fd, callback], rest, .. } =
-        args.leading(method, [&names::FD, &names::CALLBACK])?;
+fn add(this: &EventLoop, fd: &Any, callback: &Any, rest: &[&Any], side: Side) -> Res<Own<Handle>> {
     this.check_closed()?;
-    let fd = free_descriptor(this, fd)?;
+    let fd = descriptor(fd)?;
     let handle = Handle::make(this, callback, rest, None)?;
     handle.keep();
-    let old =
-        this.io()?.change(fd, side, Some(handle)).map_err(|failure| error::os_error(&failure))?;
-    old.map_or(Ok(()), |old| old.cancel())
+    let old = this
+        .io()?
+        .change(fd, side, Some(handle.clone()))
+        .map_err(|failure| error::os_error(&failure))?;
+    old.map_or(Ok(()), |old| old.cancel())?;
+    Ok(handle)
 }
 
-fn remove(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<bool> {
-    let Leading { first: [fd], .. } = args.leading(method, [&names::FD])?;
-    let fd = free_descriptor(this, fd)?;
+fn add_for_program(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -> Res<()> {
+    let Leading { first: [fd, callback], rest, .. } =
+        args.leading(method, [&names::FD, &names::CALLBACK])?;
+    refuse_transport(this, fd)?;
+    add(this, fd, callback, rest, side).map(drop)
+}
+
+/// What asyncio's own transports call: no check, and the Handle is returned.
+fn add_for_transport(
+    this: &EventLoop,
+    args: &Args<'_>,
+    side: Side,
+    method: &'static str,
+) -> Res<Own<Handle>> {
+    let Leading { first: [fd, callback], rest, .. } =
+        args.leading(method, [&names::FD, &names::CALLBACK])?;
+    add(this, fd, callback, rest, side)
+}
+
+fn remove(this: &EventLoop, fd: &Any, side: Side) -> Res<bool> {
+    let fd = descriptor(fd)?;
     if this.check_closed().map_err(error::discard).is_err() {
         return Ok(false);
     }
@@ -477,18 +499,63 @@ fn remove(this: &EventLoop, args: &Args<'_>, side: Side, method: &'static str) -
     Ok(true)
 }
 
+fn remove_for_program(
+    this: &EventLoop,
+    args: &Args<'_>,
+    side: Side,
+    method: &'static str,
+) -> Res<bool> {
+    let Leading { first: [fd], .. } = args.leading(method, [&names::FD])?;
+    refuse_transport(this, fd)?;
+    remove(this, fd, side)
+}
+
+fn remove_for_transport(
+    this: &EventLoop,
+    args: &Args<'_>,
+    side: Side,
+    method: &'static str,
+) -> Res<bool> {
+    let Leading { first: [fd], .. } = args.leading(method, [&names::FD])?;
+    remove(this, fd, side)
+}
+
 pub(super) fn add_reader(this: &EventLoop, args: Args<'_>) -> Res<()> {
-    add(this, &args, Side::Read, "add_reader")
+    add_for_program(this, &args, Side::Read, "add_reader")
 }
 
 pub(super) fn add_writer(this: &EventLoop, args: Args<'_>) -> Res<()> {
-    add(this, &args, Side::Write, "add_writer")
+    add_for_program(this, &args, Side::Write, "add_writer")
 }
 
 pub(super) fn remove_reader(this: &EventLoop, args: Args<'_>) -> Res<bool> {
-    remove(this, &args, Side::Read, "remove_reader")
+    remove_for_program(this, &args, Side::Read, "remove_reader")
 }
 
 pub(super) fn remove_writer(this: &EventLoop, args: Args<'_>) -> Res<bool> {
-    remove(this, &args, Side::Write, "remove_writer")
+    remove_for_program(this, &args, Side::Write, "remove_writer")
+}
+
+pub(super) fn add_reader_unchecked(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
+    add_for_transport(this, &args, Side::Read, "_add_reader")
+}
+
+pub(super) fn add_writer_unchecked(this: &EventLoop, args: Args<'_>) -> Res<Own<Handle>> {
+    add_for_transport(this, &args, Side::Write, "_add_writer")
+}
+
+pub(super) fn remove_reader_unchecked(this: &EventLoop, args: Args<'_>) -> Res<bool> {
+    remove_for_transport(this, &args, Side::Read, "_remove_reader")
+}
+
+pub(super) fn remove_writer_unchecked(this: &EventLoop, args: Args<'_>) -> Res<bool> {
+    remove_for_transport(this, &args, Side::Write, "_remove_writer")
+}
+
+/// Whether a descriptor is watched for reading, and whether for writing.
+pub(super) fn watched(this: &EventLoop, args: Args<'_>) -> Res {
+    let Leading { first: [fd], .. } = args.leading("_watched", [&names::FD])?;
+    let fd = descriptor(fd)?;
+    let interest = this.io()?.watches().get(fd).map(Watch::interest).unwrap_or_default();
+    value::tuple(&[&*value::boolean(interest.read), &*value::boolean(interest.write)])
 }

@@ -129,6 +129,7 @@ names! {
     DUNDER_NAME = c"__name__",
     DUNDER_QUALNAME = c"__qualname__",
     ENABLED = c"enabled",
+    ENSURE_FD_NO_TRANSPORT = c"_ensure_fd_no_transport",
     EXCEPTION = c"exception",
     FACTORY = c"factory",
     FD = c"fd",
