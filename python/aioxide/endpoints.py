@@ -1,22 +1,34 @@
 """What a socket becomes on the loop: a transport, a listener, and the rule that it is only one.
 
-`aioxide.network` ends in these methods, once a socket is connected or bound. They are asyncio's,
-and so are the transports. These watch their descriptor with four private methods of the native half
-(`_add_reader()` and so on), because the public ones refuse the descriptor of a transport.
+`aioxide.network` ends in these methods, once a socket is connected or bound. Stream transports and
+listeners are native. TLS is asyncio's own protocol over a native transport, and so a server with TLS
+accepts its connections with asyncio's own functions.
 
-`_transports` and `_selector` are what asyncio's transports read of their loop besides its methods.
+Datagram transports are asyncio's. They watch their descriptor with four private methods of the
+native half (`_add_reader()` and so on), because the public ones refuse the descriptor of a
+transport; `_transports` and `_selector` are what they read of their loop besides its methods.
 """
 
 # ruff: noqa: SLF001  # what is borrowed is private
 
+import asyncio
 import selectors
 import socket
+import ssl
+import sys
 import weakref
+from asyncio import sslproto
 from asyncio.log import logger
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from aioxide import _core
 from aioxide.stock import Declared, StockLoop
+
+
+# Since 3.12 asyncio checks that no other transport has the socket.
+_REFUSES_TAKEN_SOCKETS = sys.version_info >= (3, 12)
 
 
 class Endpoints(Declared):
@@ -28,18 +40,95 @@ class Endpoints(Declared):
         self._unix_server_sockets: dict[socket.socket, int] = {}
 
     if not TYPE_CHECKING:
-        _make_socket_transport = StockLoop._make_socket_transport
-        _make_ssl_transport = StockLoop._make_ssl_transport
         _make_datagram_transport = StockLoop._make_datagram_transport
-        _ensure_fd_no_transport = StockLoop._ensure_fd_no_transport
 
-        _start_serving = StockLoop._start_serving
         _accept_connection = StockLoop._accept_connection
         _accept_connection2 = StockLoop._accept_connection2
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: "asyncio.Future[Any] | None" = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.AbstractServer | None = None,
+    ) -> asyncio.Transport:
+        if _REFUSES_TAKEN_SOCKETS:
+            self._ensure_fd_no_transport(sock)
+        return _core.socket_transport(self, sock, protocol, waiter, extra, server)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        waiter: "asyncio.Future[Any] | None" = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.AbstractServer | None = None,
+        **timeouts: float | None,
+    ) -> asyncio.Transport:
+        if _REFUSES_TAKEN_SOCKETS:
+            self._ensure_fd_no_transport(rawsock)
+        tls = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        self._make_socket_transport(rawsock, tls, extra=extra, server=server)
+        return tls._app_transport  # type: ignore[no-any-return]
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: ssl.SSLContext | None = None,
+        server: asyncio.AbstractServer | None = None,
+        backlog: int = 100,
+        *timeouts: float | None,
+    ) -> None:
+        if sslcontext is None:
+            self._listen(protocol_factory, sock, server, backlog)
+            return
+        self._add_reader(
+            sock.fileno(),
+            self._accept_connection,
+            protocol_factory,
+            sock,
+            sslcontext,
+            server,
+            backlog,
+            *timeouts,
+        )
+
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        self._refuse_transport(fd)
+        if self._made_transports is not None:
+            StockLoop._ensure_fd_no_transport(self, fd)
+
+    async def _sendfile_native(
+        self, transport: Any, file: IO[bytes], offset: int, count: int | None
+    ) -> int:
+        resume_reading = transport.is_reading()
+        transport.pause_reading()
+        await transport._make_empty_waiter()
+        transport._let_go(True)
+        try:
+            sent = await self.sock_sendfile(
+                transport._sock, file, offset, count, fallback=False
+            )
+        finally:
+            transport._let_go(False)
+            transport._reset_empty_waiter()
+            if resume_reading:
+                transport.resume_reading()
+        return sent
 
     def _stop_serving(self, sock: socket.socket) -> None:
         inode = self._unix_server_sockets.pop(sock, None)
         path = None if inode is None else sock.getsockname()
+        self._stop_listening(sock.fileno())
         self._remove_reader(sock.fileno())
         sock.close()
         if path is None:
@@ -71,7 +160,13 @@ class Endpoints(Declared):
 
     if TYPE_CHECKING:  # the native half has them
 
+        def _add_reader(self, fd: int, callback: Callable[..., Any], *args: Any) -> object: ...
         def _remove_reader(self, fd: int) -> bool: ...
+        def _refuse_transport(self, fd: Any) -> None: ...
+        def _listen(
+            self, protocol_factory: object, sock: object, server: object, backlog: int
+        ) -> None: ...
+        def _stop_listening(self, fd: int) -> None: ...
         def _guard_transports(self) -> None: ...
         def _watched(self, fd: int) -> tuple[bool, bool]: ...
 

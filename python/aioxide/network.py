@@ -37,5 +37,4 @@ class Network(Declared):
         create_datagram_endpoint = StockLoop.create_datagram_endpoint
 
         sendfile = StockLoop.sendfile
-        _sendfile_native = StockLoop._sendfile_native
         _sendfile_fallback = StockLoop._sendfile_fallback

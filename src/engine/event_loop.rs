@@ -817,6 +817,11 @@ pub(super) fn build() -> Res<&'static Any> {
             c"_watched($self, fd)\n--\n\nWhether the descriptor is watched for reading, and for writing.",
             io::watched,
         )
+        .one(
+            c"_refuse_transport",
+            c"_refuse_transport($self, fd, /)\n--\n\nFail if a native transport has this descriptor.",
+            io::refuse_own_transport,
+        )
         .noargs(
             c"_guard_transports",
             c"_guard_transports($self, /)\n--\n\nFrom now on ask before a program watches a descriptor.",

@@ -438,8 +438,13 @@ fn descriptor(object: &Any) -> Res<RawFd> {
 /// asyncio refuses to watch a descriptor for a program while a transport has it.
 fn refuse_transport(this: &EventLoop, object: &Any) -> Res<()> {
     if this.guarded.get() {
-        this.as_any().call_method(&names::ENSURE_FD_NO_TRANSPORT, &[object])?;
+        return this.as_any().call_method(&names::ENSURE_FD_NO_TRANSPORT, &[object]).map(drop);
     }
+    refuse_own_transport(this, object)
+}
+
+/// The same for transports of ours.
+pub(super) fn refuse_own_transport(this: &EventLoop, object: &Any) -> Res<()> {
     let fd = descriptor(object)?;
     let Some(transport) = this.io()?.transport_at(fd) else { return Ok(()) };
     Err(runtime_error(&format!(

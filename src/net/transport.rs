@@ -74,6 +74,8 @@ pub(crate) struct TransportState {
     /// It stands in the loop's outbox.
     pub(super) in_outbox: Cell<bool>,
     pub(super) protocol_connected: Cell<bool>,
+    /// `sendfile` uses the descriptor meanwhile, by the loop's public methods.
+    pub(super) shares_descriptor: Cell<bool>,
     /// The size of the last read, from which the next buffer is guessed.
     pub(super) last_read: Cell<u32>,
     /// asyncio's `_conn_lost`: writes that went nowhere are counted in it.
@@ -141,7 +143,7 @@ impl Endpoint for TransportState {
     const IS_TRANSPORT: bool = true;
 
     fn is_closing(this: &Transport) -> bool {
-        this.life.get() != Life::Open
+        this.life.get() != Life::Open || this.shares_descriptor.get()
     }
 
     #[inline(always)]
@@ -183,6 +185,7 @@ impl TransportState {
             paused: Cell::new(false),
             in_outbox: Cell::new(false),
             protocol_connected: Cell::new(false),
+            shares_descriptor: Cell::new(false),
             last_read: Cell::new(0),
             lost: Cell::new(0),
             tracked: Cell::new(false),

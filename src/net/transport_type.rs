@@ -188,6 +188,10 @@ pub(super) fn build() -> Res<&'static Any> {
         this.fatal_error(exception.unwrap_or(none), &message)
     })
     .noargs(c"_make_empty_waiter", c"", |this: &Transport| this.make_empty_waiter())
+    .one(c"_let_go", c"", |this: &Transport, free: &Any| {
+        this.shares_descriptor.set(value::is_true(free)?);
+        Ok(())
+    })
     .noargs(c"_reset_empty_waiter", c"", |this: &Transport| this.empty_waiter.clear())
     .getter(c"_sock", |this: &Transport| this.python_socket())
     .getter(c"_sock_fd", |this: &Transport| i64::from(this.fd.get()))
