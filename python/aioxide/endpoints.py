@@ -2,7 +2,8 @@
 
 `aioxide.network` ends in these methods, once a socket is connected or bound. Stream transports and
 listeners are native. TLS is asyncio's own protocol over a native transport, and so a server with TLS
-accepts its connections with asyncio's own functions.
+accepts its connections with asyncio's own functions. What is no plain socket (a fake in a test, a
+subclass with a `recv()` of its own) gets asyncio's transport, which calls its methods.
 
 Datagram transports are asyncio's. They watch their descriptor with four private methods of the
 native half (`_add_reader()` and so on), because the public ones refuse the descriptor of a
@@ -11,6 +12,7 @@ transport; `_transports` and `_selector` are what they read of their loop beside
 
 # ruff: noqa: SLF001  # what is borrowed is private
 
+import _socket
 import asyncio
 import selectors
 import socket
@@ -25,6 +27,18 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from aioxide import _core
 from aioxide.stock import Declared, StockLoop
+
+
+# What the native half does with the descriptor instead of calling these.
+_REPLACED = ("accept", "recv", "recv_into", "send", "sendmsg", "shutdown")
+
+
+def _is_native(sock: object) -> bool:
+    """Whether this is a socket whose methods are the system calls: no fake, nothing overridden."""
+    kind = type(sock)  # a fake may pass for a socket by its `__class__`
+    return issubclass(kind, _socket.socket) and all(
+        getattr(kind, name) is getattr(socket.socket, name) for name in _REPLACED
+    )
 
 
 # Since 3.12 asyncio checks that no other transport has the socket.
@@ -54,6 +68,10 @@ class Endpoints(Declared):
         extra: dict[str, Any] | None = None,
         server: asyncio.AbstractServer | None = None,
     ) -> asyncio.Transport:
+        if not _is_native(sock):
+            return StockLoop._make_socket_transport(  # type: ignore[no-any-return]
+                self, sock, protocol, waiter, extra=extra, server=server
+            )
         if _REFUSES_TAKEN_SOCKETS:
             self._ensure_fd_no_transport(sock)
         return _core.socket_transport(self, sock, protocol, waiter, extra, server)
@@ -88,7 +106,7 @@ class Endpoints(Declared):
         backlog: int = 100,
         *timeouts: float | None,
     ) -> None:
-        if sslcontext is None:
+        if sslcontext is None and _is_native(sock):
             self._listen(protocol_factory, sock, server, backlog)
             return
         self._add_reader(

@@ -146,7 +146,7 @@ impl Transport {
                 io.detach(self.fd.get(), self);
             }
             cleaned = self.close_descriptor();
-            if cfg!(Py_3_12)
+            if cfg!(Py_3_13)
                 && let Some(server) = self.server.take()
             {
                 let detached = super::socket::detach_from_server(&server, self.as_any());

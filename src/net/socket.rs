@@ -51,14 +51,14 @@ pub(super) fn shown(sock: &Any) -> Res {
     SOCKETS.get().transport_socket_class.call(&[sock])
 }
 
-/// asyncio's Server counts its connections, from 3.12 on it knows them.
+/// asyncio's Server counts its connections, from 3.13 on it knows them.
 pub(super) fn attach_to_server(server: &Any, transport: &Any) -> Res<()> {
-    let args: &[&Any] = if cfg!(Py_3_12) { &[transport] } else { &[] };
+    let args: &[&Any] = if cfg!(Py_3_13) { &[transport] } else { &[] };
     server.call_method(&names::ATTACH, args).map(drop)
 }
 
 pub(super) fn detach_from_server(server: &Any, transport: &Any) -> Res<()> {
-    let args: &[&Any] = if cfg!(Py_3_12) { &[transport] } else { &[] };
+    let args: &[&Any] = if cfg!(Py_3_13) { &[transport] } else { &[] };
     server.call_method(&names::DETACH, args).map(drop)
 }
 
