@@ -128,26 +128,27 @@ impl Transport {
                 self.remember(&names::PEERNAME, &*python_address(&inet.as_any())?)?;
             }
         } else if is(&names::SOCKNAME) {
-            let known = match self.extra.get() {
-                Some(extra) => crate::py::dict_get(&extra, names::SOCKNAME.get())?.is_some(),
-                None => false,
-            };
-            if !known && self.is_connected() {
+            if !self.knows(&names::SOCKNAME)? && self.is_connected() {
                 let found = match getsockname(borrowed(self.fd.get())) {
                     Ok(address) => python_address(&address)?,
                     Err(_) => value::none(),
                 };
                 self.remember(&names::SOCKNAME, &found)?;
             }
-        } else if is(&names::SOCKET) {
-            // SAFETY: a look at who owns the descriptor.
-            if unsafe { (*self.owned_fd.get()).is_some() }
-                && let Some(sock) = self.python_socket()?
-            {
-                self.remember(&names::SOCKET, &*shown(&sock)?)?;
-            }
+        } else if is(&names::SOCKET)
+            && !self.knows(&names::SOCKET)?
+            && let Some(sock) = self.python_socket()?
+        {
+            self.remember(&names::SOCKET, &*shown(&sock)?)?;
         }
         Ok(())
+    }
+
+    fn knows(&self, name: &'static Name) -> Res<bool> {
+        match self.extra.get() {
+            Some(extra) => Ok(crate::py::dict_get(&extra, name.get())?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// `get_extra_info(name, default)`.
