@@ -45,6 +45,14 @@ impl Readiness {
     }
 }
 
+/// What becomes of an endpoint that made way for a Handle.
+pub(crate) struct MadeWay {
+    /// Whether something waited on that side.
+    pub(crate) waited: bool,
+    /// What is still waited for.
+    pub(crate) remaining: Interest,
+}
+
 /// A native type whose instances can be endpoints.
 pub(crate) trait Endpoint: Class {
     /// Whether the descriptor is then nobody else's: `add_reader` and `sock_recv` on it are refused
@@ -53,6 +61,12 @@ pub(crate) trait Endpoint: Class {
 
     fn is_closing(_this: &Object<Self>) -> bool {
         false
+    }
+
+    /// A Handle watches these sides of the descriptor from now on, as asyncio's later Handle
+    /// replaces the earlier one. `None`: the endpoint stays. Not asked of transports.
+    fn make_way(_this: &Object<Self>, _sides: Interest) -> Option<MadeWay> {
+        None
     }
 
     /// The descriptor is ready. Nothing is current and no context entered; before it runs Python
@@ -65,6 +79,7 @@ pub(crate) trait Endpoint: Class {
 pub(super) struct Face {
     pub(super) is_transport: bool,
     pub(super) is_closing: fn(&Any) -> bool,
+    pub(super) make_way: fn(&Any, Interest) -> Option<MadeWay>,
     pub(super) ready: fn(&Any, &EventLoop, Readiness) -> Res<()>,
 }
 
@@ -76,6 +91,10 @@ impl<S: Endpoint> FaceOf<S> {
         is_closing: |object| {
             // SAFETY: a Face is stored only together with an object of its type, by `Place::new`.
             S::is_closing(unsafe { object.assume::<S>() })
+        },
+        make_way: |object, sides| {
+            // SAFETY: as above.
+            S::make_way(unsafe { object.assume::<S>() }, sides)
         },
         ready: |object, event_loop, readiness| {
             // SAFETY: as above.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use reactor::{Events, Interest, Poller, Reactor, Waker};
 
 use super::bell::Bell;
-use super::endpoint::{Endpoint, Face, Place, Readiness};
+use super::endpoint::{Endpoint, Face, MadeWay, Place, Readiness};
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use crate::py::{
@@ -88,6 +88,15 @@ impl Watches {
 enum Side {
     Read,
     Write,
+}
+
+impl Side {
+    fn interest(self) -> Interest {
+        match self {
+            Side::Read => Interest::READ,
+            Side::Write => Interest::WRITE,
+        }
+    }
 }
 
 /// A loop's descriptors.
@@ -174,6 +183,7 @@ impl Io {
         handle: Option<Own<Handle>>,
     ) -> io::Result<Option<Own<Handle>>> {
         self.leave_parent()?;
+        self.make_way(fd, side);
         let (old, interest) = self.watches().replace(fd, side, handle);
         let changed = match self.reactor() {
             Some(reactor) if reactor.interest(fd) != interest => reactor.change_soon(fd, interest),
@@ -201,6 +211,59 @@ impl Io {
         }
         self.watches().update(fd, |watch| watch.endpoint = Some(Place::new(endpoint)));
         drop(old.and_then(Place::release));
+    }
+
+    /// As `attach`, for a descriptor of which nothing is known: others may watch it, too, and its
+    /// number may have been another file's. So the kernel is told at once, whatever it was told
+    /// before. Waits for this from the start.
+    pub(crate) fn attach_anew<S: Endpoint>(
+        &self,
+        fd: RawFd,
+        endpoint: &Object<S>,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.leave_parent()?;
+        let mut place = Place::new(endpoint);
+        place.set_interest(interest);
+        let (old, wanted) = self.watches().update(fd, |watch| watch.endpoint.replace(place));
+        let told = self.reactor().map_or(Ok(()), |reactor| reactor.set_interest(fd, wanted));
+        drop(old.and_then(Place::release));
+        if told.is_err() {
+            let (refused, _) = self.watches().update(fd, |watch| watch.endpoint.take());
+            drop(refused.and_then(Place::release));
+        }
+        told
+    }
+
+    /// Takes out the program's own reader or writer, for a coroutine that waits there from now on,
+    /// as asyncio's does. The kernel hears of it with the endpoint's interest.
+    pub(crate) fn displace(&self, fd: RawFd, sides: Interest) -> [Option<Own<Handle>>; 2] {
+        let Some(watch) = self.watches().get(fd) else { return [None, None] };
+        let (reader, writer) = (watch.reader.is_some(), watch.writer.is_some());
+        let take = |wanted: bool, side| {
+            if wanted { self.watches().replace(fd, side, None).0 } else { None }
+        };
+        [take(sides.read && reader, Side::Read), take(sides.write && writer, Side::Write)]
+    }
+
+    /// Has a coroutine that waits here, if there is one, give way to a Handle; whether there was
+    /// one. A socket that is only kept registered leaves altogether, and the kernel is told at
+    /// once: its number may have become another file's.
+    fn make_way(&self, fd: RawFd, side: Side) -> bool {
+        let endpoint = self.watches().get(fd).and_then(|watch| watch.endpoint.as_ref());
+        let Some(place) = endpoint.filter(|place| !place.face().is_transport) else {
+            return false;
+        };
+        let (object, face) = (place.object(), place.face());
+        let Some(MadeWay { waited, remaining }) = (face.make_way)(&object, side.interest()) else {
+            return false;
+        };
+        if remaining.is_none() {
+            self.detach(fd, &*object);
+        } else {
+            let _ = self.set_interest(fd, &*object, remaining);
+        }
+        waited
     }
 
     /// What an attached endpoint waits for. While that is something, the loop keeps it alive.
@@ -454,6 +517,14 @@ pub(super) fn refuse_own_transport(this: &EventLoop, object: &Any) -> Res<()> {
     )))
 }
 
+impl EventLoop {
+    /// The descriptor with this number, unless a transport has it.
+    pub(crate) fn free_descriptor(&self, number: &Any) -> Res<RawFd> {
+        refuse_transport(self, number)?;
+        descriptor(number)
+    }
+}
+
 fn add(this: &EventLoop, fd: &Any, callback: &Any, rest: &[&Any], side: Side) -> Res<Own<Handle>> {
     this.check_closed()?;
     let fd = descriptor(fd)?;
@@ -492,12 +563,13 @@ fn remove(this: &EventLoop, fd: &Any, side: Side) -> Res<bool> {
         return Ok(false);
     }
     let io = this.io()?;
+    let waited = io.make_way(fd, side);
     let watched = io.watches().get(fd).map(Watch::interest).unwrap_or_default();
     if !(match side {
         Side::Read => watched.read,
         Side::Write => watched.write,
     }) {
-        return Ok(false);
+        return Ok(waited);
     }
     let old = io.change(fd, side, None).map_err(|failure| error::os_error(&failure))?;
     old.map_or(Ok(()), |old| old.cancel())?;

@@ -11,6 +11,10 @@ pub(crate) mod listener;
 mod pending;
 mod protocol;
 mod reading;
+mod sock;
+mod sock_call;
+mod sock_kept;
+mod sock_waits;
 mod socket;
 mod transport;
 mod transport_type;
@@ -23,6 +27,7 @@ use crate::py::{Args, Res};
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"SocketTransport", transport_type::build()?)?;
     listener::build()?;
+    sock::build()?;
     module.function(
         c"socket_transport",
         c"socket_transport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\nMake the transport of a connected stream socket.",

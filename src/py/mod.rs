@@ -23,8 +23,10 @@ pub(crate) mod module;
 pub(crate) mod names;
 mod object;
 pub(crate) mod os_text;
+pub(crate) mod python_socket;
 pub(crate) mod stop;
 pub(crate) mod value;
+pub(crate) mod weak;
 
 pub(crate) use args::{Args, Leading, Signature, unexpected};
 pub(crate) use call::{

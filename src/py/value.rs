@@ -553,3 +553,22 @@ pub(crate) fn type_version(object: &Any) -> u32 {
     // SAFETY: a live object has a live type.
     unsafe { (*object.type_ptr()).tp_version_tag }
 }
+
+/// `memoryview(object)`.
+pub(crate) fn memoryview(object: &Any) -> Res {
+    // SAFETY: a live object, which says itself whether it has a buffer.
+    unsafe { checked(ffi::PyMemoryView_FromObject(object.as_ptr())) }
+}
+
+/// `memoryview(object)[start:]`.
+pub(crate) fn slice_from(object: &Any, start: usize) -> Res {
+    let view = memoryview(object)?;
+    // SAFETY: a sequence.
+    unsafe { checked(ffi::PySequence_GetSlice(view.as_ptr(), start as isize, isize::MAX)) }
+}
+
+/// `object[index]`.
+pub(crate) fn item(object: &Any, index: usize) -> Res {
+    // SAFETY: a live object, which says itself whether it is a sequence.
+    unsafe { checked(ffi::PySequence_GetItem(object.as_ptr(), index as isize)) }
+}

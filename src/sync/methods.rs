@@ -7,7 +7,7 @@ use crate::py::{Any, Args, Class, Object, Own, Res, Sent, names, type_error};
 use crate::tasks::coroutine::{Coroutine, returned_none};
 
 /// Adds a method that returns a coroutine, modelled after the stock class's.
-pub(super) fn add_async_methods<S: Class, F>(
+pub(crate) fn add_async_methods<S: Class, F>(
     class: &Any,
     model: &Any,
     name: &'static Name,

@@ -6,7 +6,7 @@ mod condition;
 mod count;
 mod event;
 mod lock;
-mod methods;
+pub(crate) mod methods;
 mod queue;
 mod queue_hooks;
 mod queue_line;

@@ -1,0 +1,376 @@
+//! Where coroutines wait for a socket: an endpoint with a place for a reader and one for a writer.
+//!
+//! The socket stays registered with the kernel when a reader has got its data, because it will
+//! read again: a conversation then costs no `epoll_ctl` at all. If the socket is ready and nobody
+//! waits, the registration ends, so that there is one event too many at most. A writer's interest
+//! ends with the writer, since a socket is writable nearly always.
+//!
+//! Numbers of descriptors are used again, so an endpoint belongs to one socket object, of which it
+//! knows the address; and a weak reference, so that it does not keep the socket alive, takes it away
+//! when the socket dies. Whoever comes with another object under the same number, a program with a
+//! Handle or a transport finds it there and puts it out, and the kernel is told anew.
+//!
+//! As in asyncio the last to come has the place: a second `sock_recv` of a socket puts out the
+//! first, which then waits until it is cancelled, and so do `add_reader` and `sock_recv` each other.
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+
+use reactor::Interest;
+
+use super::address::Memo;
+use super::sock_call::{SockCall, SockCallState};
+use crate::engine::current;
+use crate::engine::endpoint::{Endpoint, MadeWay, Readiness};
+use crate::engine::event_loop::EventLoop;
+use crate::py::error::{discard, fetch, is_fatal, os_error, restore};
+use crate::py::{
+    Any, AsObject, BoundMethod, Builder, Class, Object, Own, Res, Slot, Stop, TypeCell, Visitor,
+    bound, create, names, python_socket, track, value, weak,
+};
+use crate::tasks::coroutine::Coroutine;
+
+pub(super) type SockWaits = Object<SockWaitsState>;
+
+/// What a coroutine waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Read,
+    Write,
+}
+
+impl Side {
+    fn alone(self) -> Interest {
+        match self {
+            Side::Read => Interest::READ,
+            Side::Write => Interest::WRITE,
+        }
+    }
+
+    fn with(self, interest: Interest) -> Interest {
+        match self {
+            Side::Read => Interest { read: true, ..interest },
+            Side::Write => Interest { write: true, ..interest },
+        }
+    }
+
+    fn without(self, interest: Interest) -> Interest {
+        match self {
+            Side::Read => Interest { read: false, ..interest },
+            Side::Write => Interest { write: false, ..interest },
+        }
+    }
+
+    fn is_in(self, interest: Interest) -> bool {
+        match self {
+            Side::Read => interest.read,
+            Side::Write => interest.write,
+        }
+    }
+}
+
+/// An endpoint's fields.
+pub(super) struct SockWaitsState {
+    fd: RawFd,
+    /// The socket's address, for comparison only.
+    socket: *const Any,
+    /// What the loop was told; never nothing while the endpoint is attached.
+    interest: Cell<Interest>,
+    reader: Slot<Coroutine>,
+    writer: Slot<Coroutine>,
+    /// The weak reference whose callback ends a registration that nobody waits on. Without one
+    /// (some objects cannot have any) the registration ends with each wait.
+    farewell: Slot,
+    /// Whether the last read was too large to be received anywhere but at its place.
+    pub(super) reads_much: Cell<bool>,
+    /// The last address that something came from.
+    pub(super) peer: Memo,
+    tracked: Cell<bool>,
+}
+
+static TYPE: TypeCell = TypeCell::new();
+
+impl Class for SockWaitsState {
+    const NAME: &'static std::ffi::CStr = c"aioxide.socket_waits";
+
+    fn cell() -> &'static TypeCell {
+        &TYPE
+    }
+    fn tracked(&self) -> Option<&Cell<bool>> {
+        Some(&self.tracked)
+    }
+    fn traverse(object: &SockWaits, visitor: &Visitor) -> Result<(), Stop> {
+        visitor.slot(&object.reader)?;
+        visitor.slot(&object.writer)?;
+        visitor.slot(&object.farewell)
+    }
+    fn clear(object: &SockWaits) {
+        object.reader.clear();
+        object.writer.clear();
+        object.farewell.clear();
+    }
+}
+
+impl Endpoint for SockWaitsState {
+    const IS_TRANSPORT: bool = false;
+
+    fn make_way(this: &SockWaits, sides: Interest) -> Option<MadeWay> {
+        let mut made_way = MadeWay { waited: false, remaining: Interest::NONE };
+        for side in [Side::Read, Side::Write] {
+            let waits = this.waiter(side).is_some();
+            if waits && side.is_in(sides) {
+                this.place(side).clear();
+                made_way.waited = true;
+            } else if waits {
+                made_way.remaining = side.with(made_way.remaining);
+            }
+        }
+        this.interest.set(made_way.remaining);
+        Some(made_way)
+    }
+
+    #[inline]
+    fn ready(this: &SockWaits, event_loop: &EventLoop, readiness: Readiness) -> Res<()> {
+        current::withdraw(event_loop)?;
+        if readiness.readable {
+            this.serve(event_loop, Side::Read)?;
+        }
+        if readiness.writable {
+            this.serve(event_loop, Side::Write)?;
+        }
+        Ok(())
+    }
+}
+
+/// The endpoint at which coroutines wait for this very socket.
+#[inline]
+pub(super) fn find(event_loop: &EventLoop, fd: RawFd, socket: &Any) -> Option<Own<SockWaits>> {
+    let endpoint = event_loop.living_io()?.endpoint_at(fd)?;
+    let waits = endpoint.cast_exact::<SockWaitsState>()?;
+    std::ptr::eq(waits.socket, socket).then(|| waits.own())
+}
+
+/// Has `waiter` wait until `call` can go on; returns the number of the descriptor.
+pub(super) fn enter(
+    event_loop: &EventLoop,
+    waiter: &Coroutine,
+    call: &SockCall,
+    side: Side,
+) -> Res<RawFd> {
+    event_loop.check_closed()?;
+    let socket = call.socket();
+    let number = match python_socket::plain(&socket) {
+        Some(plain) => {
+            if let Some(waits) = find(event_loop, plain.fd(), &socket) {
+                waits.let_in(event_loop, waiter, side)?;
+                return Ok(plain.fd());
+            }
+            value::int(i64::from(plain.fd()))?
+        }
+        None => socket.call_method(&names::FILENO, &[])?,
+    };
+    let fd = event_loop.free_descriptor(&number)?;
+    match find(event_loop, fd, &socket) {
+        Some(waits) => waits.let_in(event_loop, waiter, side)?,
+        None => attach(event_loop, fd, &socket, waiter, side)?,
+    }
+    Ok(fd)
+}
+
+/// The waiter leaves before its time, if it still waits.
+pub(super) fn leave(event_loop: &EventLoop, fd: RawFd, waiter: &Coroutine, side: Side) -> Res<()> {
+    let Some(endpoint) = event_loop.living_io().and_then(|io| io.endpoint_at(fd)) else {
+        return Ok(());
+    };
+    match endpoint.cast_exact::<SockWaitsState>() {
+        Some(waits) if waits.place(side).holds(waiter) => {
+            waits.place(side).clear();
+            waits.end_interest(event_loop, side)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn attach(
+    event_loop: &EventLoop,
+    fd: RawFd,
+    socket: &Any,
+    waiter: &Coroutine,
+    side: Side,
+) -> Res<()> {
+    let io = event_loop.io()?;
+    let waits = create(|| SockWaitsState {
+        fd,
+        socket,
+        interest: Cell::new(side.alone()),
+        reader: Slot::empty(),
+        writer: Slot::empty(),
+        farewell: Slot::empty(),
+        reads_much: Cell::new(false),
+        peer: Memo::new(),
+        tracked: Cell::new(false),
+    })?;
+    // Another socket object with this number: who waits there on the other side stays, as asyncio
+    // knows numbers only.
+    if let Some(other) = io.endpoint_at(fd)
+        && let Some(other) = other.cast_exact::<SockWaitsState>()
+    {
+        for kept in [Side::Read, Side::Write].into_iter().filter(|&kept| kept != side) {
+            if let Some(waiter) = other.place(kept).take() {
+                waits.place(kept).set(waiter);
+                waits.interest.set(kept.with(waits.interest.get()));
+            }
+        }
+    }
+    waits.place(side).set(waiter.own());
+    track(waiter);
+    track(&waits);
+    match farewell(event_loop, fd, socket) {
+        Ok(farewell) => waits.farewell.set(farewell),
+        Err(raised) => discard(raised),
+    }
+    let displaced = io.displace(fd, side.alone());
+    let attached = io.attach_anew(fd, &*waits, waits.interest.get());
+    for handle in displaced.into_iter().flatten() {
+        handle.cancel()?;
+    }
+    attached.map_err(|failure| os_error(&failure))
+}
+
+impl SockWaits {
+    #[inline(always)]
+    fn place(&self, side: Side) -> &Slot<Coroutine> {
+        match side {
+            Side::Read => &self.reader,
+            Side::Write => &self.writer,
+        }
+    }
+
+    fn waiter(&self, side: Side) -> Option<Own<Coroutine>> {
+        self.place(side).get()
+    }
+
+    #[inline]
+    fn let_in(&self, event_loop: &EventLoop, waiter: &Coroutine, side: Side) -> Res<()> {
+        track(waiter);
+        self.place(side).set(waiter.own());
+        if side.is_in(self.interest.get()) {
+            return Ok(());
+        }
+        let displaced = event_loop.io()?.displace(self.fd, side.alone());
+        let told = self.set_interest(event_loop, side.with(self.interest.get()));
+        for handle in displaced.into_iter().flatten() {
+            handle.cancel()?;
+        }
+        if told.is_err() {
+            self.place(side).clear();
+        }
+        told
+    }
+
+    fn set_interest(&self, event_loop: &EventLoop, interest: Interest) -> Res<()> {
+        self.interest.set(interest);
+        let io = event_loop.io()?;
+        if interest.is_none() {
+            io.detach(self.fd, self);
+            return Ok(());
+        }
+        io.set_interest(self.fd, self, interest).map_err(|failure| os_error(&failure))
+    }
+
+    #[cold]
+    fn end_interest(&self, event_loop: &EventLoop, side: Side) -> Res<()> {
+        self.set_interest(event_loop, side.without(self.interest.get()))
+    }
+
+    /// The socket is ready: goes on with the call of whoever waits.
+    #[inline]
+    fn serve(&self, event_loop: &EventLoop, side: Side) -> Res<()> {
+        let Some(waiter) = self.waiter(side) else { return self.end_interest(event_loop, side) };
+        if waiter.is_done()? {
+            // Cancelled; it leaves in its own turn.
+            return Ok(());
+        }
+        let call = waiter.owner_as::<SockCallState>()?;
+        let is_over = match call.attempt(Some(self)) {
+            Ok(None) => return Ok(()),
+            Ok(Some(result)) => {
+                // After the end of the stream the socket would be ready for ever.
+                let is_end = side == Side::Read && !value::is_true(&result)?;
+                call.finish(result, false);
+                is_end
+            }
+            Err(raised) => {
+                let exception = fetch(raised);
+                if is_fatal(&exception) {
+                    return Err(restore(exception));
+                }
+                call.finish(exception, true);
+                true
+            }
+        };
+        // What the method of a fake socket did may have ended the wait.
+        if self.place(side).holds(&*waiter) {
+            self.place(side).clear();
+            if is_over || side == Side::Write || !self.farewell.is_some() {
+                self.end_interest(event_loop, side)?;
+            }
+        }
+        waiter.wake()
+    }
+}
+
+/// What is left to do when a socket dies that is still registered.
+struct FarewellState {
+    event_loop: Slot<EventLoop>,
+    fd: RawFd,
+    tracked: Cell<bool>,
+}
+
+static FAREWELL_TYPE: TypeCell = TypeCell::new();
+static FAREWELL: BoundMethod = BoundMethod::new(c"_socket_died");
+
+impl Class for FarewellState {
+    const NAME: &'static std::ffi::CStr = c"aioxide.farewell";
+
+    fn cell() -> &'static TypeCell {
+        &FAREWELL_TYPE
+    }
+    fn tracked(&self) -> Option<&Cell<bool>> {
+        Some(&self.tracked)
+    }
+    fn traverse(object: &Object<FarewellState>, visitor: &Visitor) -> Result<(), Stop> {
+        visitor.slot(&object.event_loop)
+    }
+    fn clear(object: &Object<FarewellState>) {
+        object.event_loop.clear();
+    }
+}
+
+/// A weak reference to the socket that takes the endpoint away when the socket dies.
+fn farewell(event_loop: &EventLoop, fd: RawFd, socket: &Any) -> Res {
+    let farewell = create(|| FarewellState {
+        event_loop: Slot::new(event_loop.own()),
+        fd,
+        tracked: Cell::new(false),
+    })?;
+    track(&farewell);
+    let callback = bound(&FAREWELL, &farewell, |this: &Object<FarewellState>, reference: &Any| {
+        if let Some(event_loop) = this.event_loop.get()
+            && let Some(io) = event_loop.living_io()
+            && let Some(endpoint) = io.endpoint_at(this.fd)
+            && let Some(waits) = endpoint.cast_exact::<SockWaitsState>()
+            && waits.farewell.holds(reference)
+        {
+            io.detach(this.fd, waits);
+        }
+    })?;
+    weak::reference_with(socket, &callback)
+}
+
+/// Makes the types.
+pub(super) fn build() -> Res<()> {
+    Builder::<FarewellState>::new(c"").not_constructible().build()?;
+    Builder::<SockWaitsState>::new(c"").not_constructible().build().map(drop)
+}

@@ -1,0 +1,135 @@
+//! Python's socket objects, as far as native code looks into them.
+//!
+//! A system call on the descriptor may stand for a socket's method only if the method is Python's
+//! own: of a `socket.socket` and no subclass, and of a class that nobody has patched. Whether that
+//! is so is remembered together with the version of the class, which changes with any attribute.
+//!
+//! The descriptor is the first field of the object, whose layout has been the same since Python 2
+//! but is nobody's promise; so it is compared with what the object itself answers, each time the
+//! class is looked at anew, and if it is not as expected all goes through methods.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::os::fd::RawFd;
+
+use pyo3_ffi as ffi;
+
+use super::class::is_same_method;
+use super::error::Res;
+use super::global::Global;
+use super::names::{self, Name};
+use super::object::{Any, AsObject, Own};
+use super::value;
+
+/// What is known of Python's socket classes.
+struct Sockets {
+    /// `socket.socket`.
+    class: Own<Any>,
+    /// `_socket.socket`, from which it inherits.
+    native: Own<Any>,
+    /// The version of the class when it was last found to be unchanged.
+    unchanged: Cell<u32>,
+}
+
+static SOCKETS: Global<Sockets> = Global::new();
+
+/// How a socket object begins.
+#[repr(C)]
+struct Layout {
+    head: ffi::PyObject,
+    fd: c_int,
+    family: c_int,
+    kind: c_int,
+    proto: c_int,
+}
+
+/// The methods that system calls stand for.
+static METHODS: [&Name; 7] = [
+    &names::FILENO,
+    &names::RECV,
+    &names::RECV_INTO,
+    &names::RECVFROM,
+    &names::RECVFROM_INTO,
+    &names::SEND,
+    &names::SENDTO,
+];
+
+/// Imports the classes; once, when the module is initialised.
+pub(crate) fn load() -> Res<()> {
+    SOCKETS.fill(Sockets {
+        class: super::import(c"socket", c"socket")?,
+        native: super::import(c"_socket", c"socket")?,
+        unchanged: Cell::new(0),
+    });
+    Ok(())
+}
+
+/// A socket object whose methods are Python's own.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainSocket<'a>(&'a Layout);
+
+impl PlainSocket<'_> {
+    /// The descriptor; -1 once the socket is closed.
+    #[inline(always)]
+    pub(crate) fn fd(self) -> RawFd {
+        self.0.fd
+    }
+
+    pub(crate) fn family(self) -> c_int {
+        self.0.family
+    }
+
+    pub(crate) fn is_stream(self) -> bool {
+        self.0.kind == libc::SOCK_STREAM
+    }
+}
+
+/// The socket, if its methods are Python's own.
+#[inline]
+pub(crate) fn plain(object: &Any) -> Option<PlainSocket<'_>> {
+    let sockets = SOCKETS.get();
+    if !std::ptr::eq(object.type_ptr().cast(), sockets.class.as_ptr()) {
+        return None;
+    }
+    let version = value::type_version(object);
+    if (version == 0 || version != sockets.unchanged.get()) && !is_unchanged(sockets, object) {
+        return None;
+    }
+    // SAFETY: an instance of the class, whose layout was found to be as declared.
+    Some(PlainSocket(unsafe { &*object.as_ptr().cast::<Layout>() }))
+}
+
+#[cold]
+fn is_unchanged(sockets: &Sockets, object: &Any) -> bool {
+    let answer = (|| -> Res<bool> {
+        for name in METHODS {
+            if !is_same_method(&*sockets.class.attr(name)?, &*sockets.native.attr(name)?) {
+                return Ok(false);
+            }
+        }
+        let asked = [
+            value::as_int(&*object.call_method(&names::FILENO, &[])?)?,
+            value::as_int(&*object.attr(&names::FAMILY)?)?,
+            value::as_int(&*object.attr(&names::TYPE)?)?,
+            value::as_int(&*object.attr(&names::PROTO)?)?,
+        ];
+        // SAFETY: the size is checked before the fields are read.
+        let found = unsafe {
+            let class = sockets.native.as_ptr().cast::<ffi::PyTypeObject>();
+            if ((*class).tp_basicsize as usize) < size_of::<Layout>() {
+                return Ok(false);
+            }
+            let layout = &*object.as_ptr().cast::<Layout>();
+            [layout.fd, layout.family, layout.kind, layout.proto].map(i64::from)
+        };
+        Ok(asked == found)
+    })();
+    let unchanged = answer.unwrap_or_else(|raised| {
+        super::error::discard(raised);
+        false
+    });
+    if unchanged {
+        sockets.unchanged.set(value::type_version(object));
+    }
+    unchanged
+}
