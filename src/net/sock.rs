@@ -6,7 +6,7 @@
 //! coroutine is resumed in the next.
 
 use super::sock_call::{self, Kind, SockCall, SockCallState};
-use super::sock_waits::{self};
+use super::sock_waits::{self, Side};
 use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::py::error::restore;
 use crate::py::names::Name;
@@ -53,7 +53,16 @@ fn begin(this: &Coroutine, call: &SockCall) -> Res<Sent> {
         return resolve(this, call, None);
     }
     let waits = plain.and_then(|plain| sock_waits::find(&event_loop, plain.fd(), &socket));
-    match call.attempt(waits.as_deref())? {
+    if call.receives_a_stream() && waits.as_ref().is_some_and(|waits| waits.spares_a_try()) {
+        return wait(this, call, &event_loop);
+    }
+    let done = call.attempt(waits.as_deref())?;
+    if let Some(waits) = waits
+        && call.kind().side() == Side::Read
+    {
+        waits.expect_more();
+    }
+    match done {
         Some(result) => Ok(Sent::Returned(result)),
         None => wait(this, call, &event_loop),
     }

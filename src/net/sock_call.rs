@@ -210,6 +210,16 @@ impl SockCall {
         self.first.set(address);
     }
 
+    /// Whether this is one of the usual ways to read a stream, with usual arguments.
+    #[inline]
+    pub(super) fn receives_a_stream(&self) -> bool {
+        match self.kind {
+            Kind::Recv => !sock_kept::is_any() && usual_size(&self.first()).is_some(),
+            Kind::RecvInto => !sock_kept::is_any() && usual_buffer(&self.first()).is_some(),
+            _ => false,
+        }
+    }
+
     /// What comes before the first try.
     #[inline]
     pub(super) fn prepare(&self) -> Res<()> {
@@ -234,7 +244,7 @@ impl SockCall {
         }
         match self.kind {
             Kind::Recv => self.recv(&socket, waits),
-            Kind::RecvInto => self.recv_into(&socket),
+            Kind::RecvInto => self.recv_into(&socket, waits),
             Kind::RecvFrom => self.recvfrom(&socket, waits),
             Kind::RecvFromInto => self.recvfrom_into(&socket, waits),
             Kind::SendAll => self.sendall(&socket),
@@ -274,7 +284,7 @@ impl SockCall {
         let (Some(plain), Some(most)) = (plain(socket), usual_size(&size)) else {
             return unless_it_blocks(socket.call_method(&names::RECV, &[&size]));
         };
-        let reads_much = waits.is_some_and(|waits| waits.reads_much.get());
+        let reads_much = waits.is_some_and(|waits| waits.reads_much());
         if most > SCRATCH || (reads_much && most > MUCH) {
             return recv_much(plain, most, waits);
         }
@@ -284,26 +294,25 @@ impl SockCall {
             let space = unsafe { &mut (&mut *received.get())[..most] };
             let outcome = borrowed(plain).and_then(|fd| recv(fd, &mut *space, RecvFlags::DONTWAIT));
             let Some((len, _)) = unless_blocking(outcome)? else { return Ok(None) };
-            if len > MUCH
-                && let Some(waits) = waits
-            {
-                waits.reads_much.set(true);
+            if let Some(waits) = waits {
+                waits.note_received(len, most, MUCH);
             }
             bytes(&space[..len]).map(Some)
         })
     }
 
-    fn recv_into(&self, socket: &Any) -> Res<Option<Own<Any>>> {
+    fn recv_into(&self, socket: &Any, waits: Option<&SockWaits>) -> Res<Option<Own<Any>>> {
         let given = self.first();
         if let Some(plain) = plain(socket)
             && let Some(mut buffer) = usual_buffer(&given)
         {
             let outcome =
                 borrowed(plain).and_then(|fd| recv(fd, buffer.as_mut_slice(), RecvFlags::DONTWAIT));
-            return match unless_blocking(outcome)? {
-                Some((len, _)) => value::int(len as i64).map(Some),
-                None => Ok(None),
-            };
+            let Some((len, _)) = unless_blocking(outcome)? else { return Ok(None) };
+            if let Some(waits) = waits {
+                waits.note_received(len, buffer.len(), MUCH);
+            }
+            return value::int(len as i64).map(Some);
         }
         unless_it_blocks(socket.call_method(&names::RECV_INTO, &[&given]))
     }
@@ -482,7 +491,7 @@ fn recv_much(
         return Ok(None);
     };
     if let Some(waits) = waits {
-        waits.reads_much.set(len > MUCH);
+        waits.note_received(len, most, MUCH);
     }
     // SAFETY: the kernel wrote this much.
     unsafe { made.finish(len) }.map(Some)

@@ -82,7 +82,11 @@ pub(super) struct SockWaitsState {
     /// (some objects cannot have any) the registration ends with each wait.
     farewell: Slot,
     /// Whether the last read was too large to be received anywhere but at its place.
-    pub(super) reads_much: Cell<bool>,
+    reads_much: Cell<bool>,
+    /// Whether the last read took all that there was, and no event has come since.
+    drained: Cell<bool>,
+    /// Whether the peer is somewhere else, so that `spares_a_try` goes unnoticed.
+    is_distant: bool,
     /// The last address that something came from.
     pub(super) peer: Memo,
     tracked: Cell<bool>,
@@ -191,6 +195,18 @@ pub(super) fn leave(event_loop: &EventLoop, fd: RawFd, waiter: &Coroutine, side:
     }
 }
 
+/// Whether the other end of a stream is, as far as can be known, not in this process.
+fn is_distant(socket: &Any) -> bool {
+    let Some(plain) = python_socket::plain(socket).filter(|plain| plain.is_stream()) else {
+        return false;
+    };
+    match plain.family() {
+        libc::AF_INET | libc::AF_INET6 => true,
+        libc::AF_UNIX => plain.peer_process().is_some_and(|peer| peer != std::process::id()),
+        _ => false,
+    }
+}
+
 #[cold]
 fn attach(
     event_loop: &EventLoop,
@@ -208,6 +224,8 @@ fn attach(
         writer: Slot::empty(),
         farewell: Slot::empty(),
         reads_much: Cell::new(false),
+        drained: Cell::new(false),
+        is_distant: is_distant(socket),
         peer: Memo::new(),
         tracked: Cell::new(false),
     })?;
@@ -279,6 +297,34 @@ impl SockWaits {
         io.set_interest(self.fd, self, interest).map_err(|failure| os_error(&failure))
     }
 
+    #[inline(always)]
+    pub(super) fn reads_much(&self) -> bool {
+        self.reads_much.get()
+    }
+
+    /// Something was received from a stream.
+    #[inline(always)]
+    pub(super) fn note_received(&self, len: usize, most: usize, much: usize) {
+        self.reads_much.set(len > much);
+        self.drained.set(len < most);
+    }
+
+    /// Something was received without waiting, so that more may have come since.
+    #[inline(always)]
+    pub(super) fn expect_more(&self) {
+        self.drained.set(false);
+    }
+
+    /// Whether a receiver may wait without a try that would fail: a system call for each request
+    /// that a server answers. The last read, made for a receiver that waited, took all that there
+    /// was, and the loop has not heard of more since. What comes in the very turn in which it is
+    /// asked for is then received in the next. Only of a peer in this process could a program know
+    /// that it is there already; pairs of sockets are therefore tried.
+    #[inline]
+    pub(super) fn spares_a_try(&self) -> bool {
+        self.is_distant && self.drained.replace(false)
+    }
+
     #[cold]
     fn end_interest(&self, event_loop: &EventLoop, side: Side) -> Res<()> {
         self.set_interest(event_loop, side.without(self.interest.get()))
@@ -287,7 +333,10 @@ impl SockWaits {
     /// The socket is ready: goes on with the call of whoever waits.
     #[inline]
     fn serve(&self, event_loop: &EventLoop, side: Side) -> Res<()> {
-        let Some(waiter) = self.waiter(side) else { return self.end_interest(event_loop, side) };
+        let Some(waiter) = self.waiter(side) else {
+            self.expect_more();
+            return self.end_interest(event_loop, side);
+        };
         if waiter.is_done()? {
             // Cancelled; it leaves in its own turn.
             return Ok(());

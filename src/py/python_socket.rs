@@ -79,6 +79,23 @@ impl PlainSocket<'_> {
         self.0.family
     }
 
+    /// The process that connected a Unix socket, or listened for it.
+    pub(crate) fn peer_process(self) -> Option<u32> {
+        let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: room for the answer, and its size. What the number leads to is the call's business.
+        let outcome = unsafe {
+            libc::getsockopt(
+                self.fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut peer).cast(),
+                &mut len,
+            )
+        };
+        u32::try_from(peer.pid).ok().filter(|&pid| outcome == 0 && pid != 0)
+    }
+
     pub(crate) fn is_stream(self) -> bool {
         self.0.kind == libc::SOCK_STREAM
     }
