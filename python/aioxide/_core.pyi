@@ -1,6 +1,7 @@
 # The native engine. Everything here runs once per callback, step, timer or event.
 
 import asyncio
+import socket
 import sys
 
 # These stand for asyncio's own one by one, and are declared as those are, overloads and all.
@@ -157,6 +158,22 @@ class Loop:
     def _tasks(self) -> list[asyncio.Task[Any]]: ...
     def _check_closed(self) -> None: ...
     def _forked(self) -> None: ...
+
+# To isinstance() it is asyncio's transport: its __class__ says so.
+@final
+class DatagramTransport(asyncio.DatagramTransport):
+    def is_reading(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+def datagram_transport(
+    loop: Loop,
+    sock: socket.socket,
+    protocol: asyncio.DatagramProtocol,
+    address: object = None,
+    waiter: asyncio.Future[Any] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> DatagramTransport: ...
 
 # What the threads of a default executor serve; stands in the place of a queue.SimpleQueue.
 @final

@@ -53,9 +53,7 @@ impl Family for libc::sockaddr_in6 {}
 impl Family for libc::sockaddr_un {}
 
 impl SockAddr {
-    pub(crate) const SIZE: libc::socklen_t = size_of::<libc::sockaddr_storage>() as _;
-
-    /// No address, and the place for one.
+    /// No address.
     pub(crate) fn empty() -> SockAddr {
         // SAFETY: plain numbers, for which zero is a value.
         SockAddr { storage: unsafe { std::mem::zeroed() }, len: 0 }
@@ -87,21 +85,6 @@ impl SockAddr {
             });
         }
         made
-    }
-
-    /// For a system call that reads an address: where it is, and its length.
-    pub(crate) fn as_ptr(&self) -> (*const libc::sockaddr, libc::socklen_t) {
-        ((&raw const self.storage).cast(), self.len)
-    }
-
-    /// For a system call that writes an address of at most [`SockAddr::SIZE`] bytes.
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
-        (&raw mut self.storage).cast()
-    }
-
-    /// The system call wrote so many bytes into an address that was empty.
-    pub(crate) fn set_len(&mut self, len: libc::socklen_t) {
-        self.len = len.min(SockAddr::SIZE);
     }
 
     fn family(&self) -> c_int {
@@ -344,7 +327,7 @@ impl Memo {
 
     /// As `from_kernel`.
     #[inline]
-    pub(crate) fn from_kernel(&self, address: &SockAddr) -> Res {
+    pub(crate) fn received(&self, address: &SockAddr) -> Res {
         if self.is_of(address)
             && let Some(known) = self.python.get()
         {
@@ -360,7 +343,7 @@ impl Memo {
     /// As `to_kernel`. Only addresses that came from the kernel are remembered: of others we could
     /// not say that dropping them runs no code.
     #[inline]
-    pub(crate) fn to_kernel(&self, family: c_int, address: &Any) -> Res<Option<SockAddr>> {
+    pub(crate) fn destination(&self, family: c_int, address: &Any) -> Res<Option<SockAddr>> {
         if self.python.holds(address) {
             let known = self.kernel.get();
             if known.family() == family {

@@ -5,6 +5,12 @@
 
 pub(crate) mod address;
 mod closing;
+mod datagram;
+mod datagram_closing;
+mod datagram_receiving;
+mod datagram_sending;
+mod datagram_stock;
+mod datagram_type;
 mod flow;
 mod heap;
 pub(crate) mod listener;
@@ -28,6 +34,12 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"SocketTransport", transport_type::build()?)?;
     listener::build()?;
     sock::build()?;
+    module.add(c"DatagramTransport", datagram_type::build()?)?;
+    module.function(
+        c"datagram_transport",
+        c"datagram_transport(loop, sock, protocol, address=None, waiter=None, extra=None)\n--\n\nMake the transport of a datagram socket.",
+        |_, args: Args<'_>| datagram_type::make(&args),
+    )?;
     module.function(
         c"socket_transport",
         c"socket_transport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\nMake the transport of a connected stream socket.",

@@ -273,4 +273,12 @@ names! {
     SOCK_SENDALL = c"sock_sendall",
     SOCK_SENDTO = c"sock_sendto",
     TYPE = c"type",
+    // Datagrams.
+    ADDR = c"addr",
+    DATAGRAM_RECEIVED = c"datagram_received",
+    DUNDER_GET = c"__get__",
+    ERROR_RECEIVED = c"error_received",
+    HEADER_SIZE = c"_header_size",
+    READ_READY = c"_read_ready",
+    SENDTO_READY = c"_sendto_ready",
 }
