@@ -167,7 +167,7 @@ class DatagramTransport(asyncio.DatagramTransport):
     def resume_reading(self) -> None: ...
 
 def datagram_transport(
-    loop: Loop,
+    loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
     protocol: asyncio.DatagramProtocol,
     address: object = None,

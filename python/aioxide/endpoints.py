@@ -1,13 +1,14 @@
 """What a socket becomes on the loop: a transport, a listener, and the rule that it is only one.
 
-`aioxide.network` ends in these methods, once a socket is connected or bound. Stream transports and
+`aioxide.network` ends in these methods, once a socket is connected or bound. Transports and
 listeners are native. TLS is asyncio's own protocol over a native transport, and so a server with TLS
 accepts its connections with asyncio's own functions. What is no plain socket (a fake in a test, a
 subclass with a `recv()` of its own) gets asyncio's transport, which calls its methods.
 
-Datagram transports are asyncio's. They watch their descriptor with four private methods of the
-native half (`_add_reader()` and so on), because the public ones refuse the descriptor of a
-transport; `_transports` and `_selector` are what they read of their loop besides its methods.
+A transport of asyncio's that somebody makes by hand works, too. It watches its descriptor with four
+private methods of the native half (`_add_reader()` and so on), because the public ones refuse the
+descriptor of a transport; `_transports` and `_selector` are what it reads of its loop besides its
+methods.
 """
 
 # ruff: noqa: SLF001  # what is borrowed is private
@@ -54,8 +55,6 @@ class Endpoints(Declared):
         self._unix_server_sockets: dict[socket.socket, int] = {}
 
     if not TYPE_CHECKING:
-        _make_datagram_transport = StockLoop._make_datagram_transport
-
         _accept_connection = StockLoop._accept_connection
         _accept_connection2 = StockLoop._accept_connection2
 
@@ -75,6 +74,18 @@ class Endpoints(Declared):
         if _REFUSES_TAKEN_SOCKETS:
             self._ensure_fd_no_transport(sock)
         return _core.socket_transport(self, sock, protocol, waiter, extra, server)
+
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.DatagramProtocol,
+        address: object = None,
+        waiter: "asyncio.Future[Any] | None" = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.DatagramTransport:
+        if _REFUSES_TAKEN_SOCKETS:
+            self._ensure_fd_no_transport(sock)
+        return _core.datagram_transport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(
         self,
@@ -133,9 +144,7 @@ class Endpoints(Declared):
         await transport._make_empty_waiter()
         transport._let_go(True)
         try:
-            sent = await self.sock_sendfile(
-                transport._sock, file, offset, count, fallback=False
-            )
+            sent = await self.sock_sendfile(transport._sock, file, offset, count, fallback=False)
         finally:
             transport._let_go(False)
             transport._reset_empty_waiter()
