@@ -194,6 +194,44 @@ class JobQueue:
     def empty(self) -> bool: ...
     def lacks_workers(self) -> bool: ...
 
+# What a loop asked of the C library's resolver. Texts are as it gets them; an answer of None means
+# that only `socket` can tell.
+@final
+class Lookups:
+    def __init__(self) -> None: ...
+    def ask_addresses(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[Any],
+        host: bytes | None,
+        service: bytes | None,
+        family: int,
+        type: int,
+        proto: int,
+        flags: int,
+        /,
+    ) -> int: ...
+    def ask_name(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[Any],
+        host: bytes,
+        port: bytes,
+        flow: int,
+        scope: int,
+        items: int,
+        flags: int,
+        /,
+    ) -> int: ...
+    def abandon(self, ticket: int, /) -> None: ...
+    def close(self) -> None: ...
+
+def literal_addresses(
+    host: bytes | None, service: bytes | None, family: int, type: int, proto: int, flags: int, /
+) -> list[tuple[int, int, int, str, Any]] | None: ...
+def literal_name(
+    host: bytes, port: bytes, flow: int, scope: int, items: int, flags: int, /
+) -> tuple[str, str] | None: ...
 def takes_jobs(loop: asyncio.AbstractEventLoop, /) -> bool: ...
 def adopt_methods(loop_class: type[Loop], /) -> None: ...
 def live_loops() -> list[Loop]: ...

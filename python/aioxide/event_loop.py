@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from aioxide import _core, interop
 from aioxide.endpoints import Endpoints
-from aioxide.executor import Executors
 from aioxide.network import Network
 from aioxide.reports import Reports
+from aioxide.resolver import Resolver
 from aioxide.signals import Signals
 from aioxide.sockets import Sockets
 
@@ -40,7 +40,7 @@ _AsyncGen: TypeAlias = AsyncGenerator[Any, Any]
 class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
     _core.Loop,
     Signals,
-    Executors,
+    Resolver,
     Reports,
     Network,
     Endpoints,
@@ -60,6 +60,7 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
         "_default_executor",
         "_exception_handler",
         "_executor_shutdown_called",
+        "_lookups",
         "_made_transports",
         "_saved_origin_tracking_depth",
         "_signal_handlers",
@@ -71,7 +72,7 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
     def __init__(self) -> None:
         super().__init__()
         Signals.__init__(self)
-        Executors.__init__(self)
+        Resolver.__init__(self)
         Reports.__init__(self)
         Endpoints.__init__(self)
         self._asyncgens: weakref.WeakSet[_AsyncGen] = weakref.WeakSet()
@@ -161,6 +162,7 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
             logger.debug("Close %r", self)
         self._stop_reading_signals()
         self._dispose()
+        self._abandon_lookups()
         self._abandon_default_executor()
         self._restore_signals()
 

@@ -1,4 +1,4 @@
-"""Work that a loop hands to threads: the executor, and name resolution, which needs one.
+"""Functions that a loop hands to threads: the executor.
 
 The rules are those of the newest asyncio on every version (`shutdown_default_executor()` has its
 timeout on 3.11 too, where the stdlib's has none).
@@ -8,10 +8,8 @@ import asyncio
 import concurrent.futures
 import threading
 import warnings
-from asyncio import base_events
-from asyncio.log import logger
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from aioxide.reports import Reports
 from aioxide.workers import Workers, default_executor
@@ -95,55 +93,6 @@ class Executors(Reports):
             self._default_executor = None
             executor.shutdown(wait=False)
 
-    async def getaddrinfo(
-        self,
-        host: bytes | str | None,
-        port: bytes | str | int | None,
-        *,
-        family: int = 0,
-        type: int = 0,  # noqa: A002
-        proto: int = 0,
-        flags: int = 0,
-    ) -> list[tuple[Any, ...]]:
-        """Resolve a name as `socket.getaddrinfo()` does, in a thread."""
-        resolve = self._getaddrinfo_debug if self.get_debug() else _socket().getaddrinfo
-        return await self.run_in_executor(None, resolve, host, port, family, type, proto, flags)
-
-    async def getnameinfo(
-        self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int = 0
-    ) -> tuple[str, str]:
-        """Resolve an address as `socket.getnameinfo()` does, in a thread."""
-        return await self.run_in_executor(None, _socket().getnameinfo, sockaddr, flags)
-
-    def _getaddrinfo_debug(  # noqa: PLR0917
-        self,
-        host: bytes | str | None,
-        port: bytes | str | int | None,
-        family: int,
-        type_: int,
-        proto: int,
-        flags: int,
-    ) -> list[tuple[Any, ...]]:
-        asked = [f"{host!s}:{port!r}"]
-        for name, value in (("family", family), ("type", type_), ("proto", proto)):
-            if value:
-                asked.append(f"{name}={value!r}")
-        if flags:
-            asked.append(f"flags={flags!r}")
-        question = ", ".join(asked)
-        logger.debug("Get address info %s", question)
-        began = self.time()
-        answer: list[tuple[Any, ...]] = _socket().getaddrinfo(
-            host, port, family, type_, proto, flags
-        )
-        took = self.time() - began
-        report = f"Getting address info {question} took {took * 1e3:.3f}ms: {answer!r}"
-        if took >= self.slow_callback_duration:
-            logger.info(report)
-        else:
-            logger.debug(report)
-        return answer
-
     if TYPE_CHECKING:  # the native half has it
 
         def _check_closed(self) -> None: ...
@@ -153,8 +102,3 @@ def _set_done(future: asyncio.Future[None]) -> None:
     # The task that waited may have been cancelled while the threads were still ending.
     if not future.cancelled():
         future.set_result(None)
-
-
-def _socket() -> Any:
-    """Return what `asyncio.base_events.socket` is now: programs and tests replace it there."""
-    return base_events.socket  # type: ignore[attr-defined]

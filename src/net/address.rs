@@ -53,6 +53,8 @@ impl Family for libc::sockaddr_in6 {}
 impl Family for libc::sockaddr_un {}
 
 impl SockAddr {
+    pub(crate) const SIZE: libc::socklen_t = size_of::<libc::sockaddr_storage>() as _;
+
     /// No address.
     pub(crate) fn empty() -> SockAddr {
         // SAFETY: plain numbers, for which zero is a value.
@@ -85,6 +87,30 @@ impl SockAddr {
             });
         }
         made
+    }
+
+    /// For a system call that reads an address: where it is, and its length.
+    pub(crate) fn as_ptr(&self) -> (*const libc::sockaddr, libc::socklen_t) {
+        ((&raw const self.storage).cast(), self.len)
+    }
+
+    /// For a system call that writes an address of at most [`SockAddr::SIZE`] bytes.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
+        (&raw mut self.storage).cast()
+    }
+
+    /// The system call wrote so many bytes into an address that was empty.
+    pub(crate) fn set_len(&mut self, len: libc::socklen_t) {
+        self.len = len.min(SockAddr::SIZE);
+    }
+
+    /// Of an IPv6 address.
+    pub(crate) fn set_flow_and_scope(&mut self, flow: u32, scope: u32) {
+        debug_assert_eq!(self.family(), libc::AF_INET6);
+        let mut inet = *self.view::<libc::sockaddr_in6>();
+        inet.sin6_flowinfo = flow.to_be();
+        inet.sin6_scope_id = scope;
+        *self = SockAddr::of(inet, self.len as usize);
     }
 
     fn family(&self) -> c_int {

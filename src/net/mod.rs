@@ -11,6 +11,7 @@ mod datagram_receiving;
 mod datagram_sending;
 mod datagram_stock;
 mod datagram_type;
+mod dns;
 mod flow;
 mod heap;
 pub(crate) mod listener;
@@ -40,6 +41,7 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
         c"datagram_transport(loop, sock, protocol, address=None, waiter=None, extra=None)\n--\n\nMake the transport of a datagram socket.",
         |_, args: Args<'_>| datagram_type::make(&args),
     )?;
+    dns::add_to(module)?;
     module.function(
         c"socket_transport",
         c"socket_transport(loop, sock, protocol, waiter=None, extra=None, server=None)\n--\n\nMake the transport of a connected stream socket.",
