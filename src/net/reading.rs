@@ -67,7 +67,10 @@ fn read_bytes(this: &Transport) -> Res<()> {
     };
     let Some(protocol) = this.protocol.get() else { return Ok(()) };
     match protocol.call_method(&names::DATA_RECEIVED, &[&data]) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            recycle(data);
+            Ok(())
+        }
         Err(raised) => this.failed(raised, "Fatal error: protocol.data_received() call failed."),
     }
 }
