@@ -1,7 +1,6 @@
 # The native engine. Everything here runs once per callback, step, timer or event.
 
 import asyncio
-import socket
 import sys
 
 # These stand for asyncio's own one by one, and are declared as those are, overloads and all.
@@ -151,6 +150,15 @@ class Loop:
     async def sock_sendto(self, sock: socket, data: ReadableBuffer, address: _Address) -> int: ...
     async def sock_connect(self, sock: socket, address: _Address) -> None: ...
     async def sock_accept(self, sock: socket) -> tuple[socket, _RetAddress]: ...
+    def _listen(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket,
+        server: asyncio.AbstractServer | None,
+        backlog: int,
+    ) -> None: ...
+    def _stop_listening(self, fd: int, /) -> None: ...
+    def _refuse_transport(self, fd: FileDescriptorLike, /) -> None: ...
     def _watched(self, fd: FileDescriptorLike) -> tuple[bool, bool]: ...
     def _guard_transports(self) -> None: ...
     def _run(self) -> None: ...
@@ -159,7 +167,20 @@ class Loop:
     def _check_closed(self) -> None: ...
     def _forked(self) -> None: ...
 
-# To isinstance() it is asyncio's transport: its __class__ says so.
+# To isinstance() these are asyncio's transports: their __class__ says so.
+@final
+class SocketTransport(asyncio.Transport):
+    max_size: int
+
+def socket_transport(
+    loop: asyncio.AbstractEventLoop,
+    sock: socket,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[Any] | None = None,
+    extra: dict[str, Any] | None = None,
+    server: asyncio.AbstractServer | None = None,
+) -> SocketTransport: ...
+
 @final
 class DatagramTransport(asyncio.DatagramTransport):
     def is_reading(self) -> bool: ...
@@ -168,7 +189,7 @@ class DatagramTransport(asyncio.DatagramTransport):
 
 def datagram_transport(
     loop: asyncio.AbstractEventLoop,
-    sock: socket.socket,
+    sock: socket,
     protocol: asyncio.DatagramProtocol,
     address: object = None,
     waiter: asyncio.Future[Any] | None = None,

@@ -1,9 +1,9 @@
 """What a socket becomes on the loop: a transport, a listener, and the rule that it is only one.
 
 `aioxide.network` ends in these methods, once a socket is connected or bound. Transports and
-listeners are native. TLS is asyncio's own protocol over a native transport, and so a server with TLS
-accepts its connections with asyncio's own functions. What is no plain socket (a fake in a test, a
-subclass with a `recv()` of its own) gets asyncio's transport, which calls its methods.
+listeners are native. TLS is asyncio's own protocol over a native transport, and so a server with
+TLS accepts its connections with asyncio's own functions. What is no plain socket (a fake in a test,
+a subclass with a `recv()` of its own) gets asyncio's transport, which calls its methods.
 
 A transport of asyncio's that somebody makes by hand works, too. It watches its descriptor with four
 private methods of the native half (`_add_reader()` and so on), because the public ones refuse the
@@ -28,7 +28,6 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from aioxide import _core
 from aioxide.stock import Declared, StockLoop
-
 
 # What the native half does with the descriptor instead of calling these.
 _REPLACED = ("accept", "recv", "recv_into", "send", "sendmsg", "shutdown")
@@ -68,9 +67,11 @@ class Endpoints(Declared):
         server: asyncio.AbstractServer | None = None,
     ) -> asyncio.Transport:
         if not _is_native(sock):
-            return StockLoop._make_socket_transport(  # type: ignore[no-any-return]
+            stock: Any = StockLoop
+            made: asyncio.Transport = stock._make_socket_transport(
                 self, sock, protocol, waiter, extra=extra, server=server
             )
+            return made
         if _REFUSES_TAKEN_SOCKETS:
             self._ensure_fd_no_transport(sock)
         return _core.socket_transport(self, sock, protocol, waiter, extra, server)
@@ -102,11 +103,11 @@ class Endpoints(Declared):
     ) -> asyncio.Transport:
         if _REFUSES_TAKEN_SOCKETS:
             self._ensure_fd_no_transport(rawsock)
-        tls = sslproto.SSLProtocol(
-            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
-        )
+        make: Any = sslproto.SSLProtocol  # which timeouts it takes depends on the version
+        tls = make(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
-        return tls._app_transport  # type: ignore[no-any-return]
+        transport: asyncio.Transport = tls._app_transport
+        return transport
 
     def _start_serving(
         self,
@@ -120,9 +121,10 @@ class Endpoints(Declared):
         if sslcontext is None and _is_native(sock):
             self._listen(protocol_factory, sock, server, backlog)
             return
+        accept: Callable[..., object] = self._accept_connection
         self._add_reader(
             sock.fileno(),
-            self._accept_connection,
+            accept,
             protocol_factory,
             sock,
             sslcontext,
@@ -134,7 +136,8 @@ class Endpoints(Declared):
     def _ensure_fd_no_transport(self, fd: Any) -> None:
         self._refuse_transport(fd)
         if self._made_transports is not None:
-            StockLoop._ensure_fd_no_transport(self, fd)
+            stock: Any = StockLoop
+            stock._ensure_fd_no_transport(self, fd)
 
     async def _sendfile_native(
         self, transport: Any, file: IO[bytes], offset: int, count: int | None
@@ -185,7 +188,9 @@ class Endpoints(Declared):
     def _debug(self) -> bool:
         return self.get_debug()
 
-    if TYPE_CHECKING:  # the native half has them
+    if TYPE_CHECKING:  # the native half has them, and asyncio
+
+        def _accept_connection(self, *args: Any) -> None: ...
 
         def _add_reader(self, fd: int, callback: Callable[..., Any], *args: Any) -> object: ...
         def _remove_reader(self, fd: int) -> bool: ...
