@@ -3,6 +3,7 @@
 mod engine;
 mod net;
 mod py;
+mod streams;
 mod sync;
 mod tasks;
 
@@ -21,6 +22,7 @@ pub unsafe extern "C" fn PyInit__core() -> *mut pyo3_ffi::PyObject {
             tasks::add_to(module)?;
             sync::add_to(module)?;
             net::add_to(module)?;
+            streams::add_to(module)?;
             module.add(c"__version__", &*py::value::string(env!("CARGO_PKG_VERSION"))?)
         })
     }

@@ -36,6 +36,9 @@ __all__ = [
     "Runner",
     "SelectorEventLoop",
     "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -48,10 +51,14 @@ __all__ = [
     "get_event_loop",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
     "run_coroutine_threadsafe",
     "shield",
     "sleep",
+    "start_server",
+    "start_unix_server",
     "timeout",
     "timeout_at",
     "to_thread",
@@ -78,6 +85,9 @@ if not _typing.TYPE_CHECKING:
         PriorityQueue,
         Queue,
         Semaphore,
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
         Task,
         TaskGroup,
         Timeout,
@@ -95,6 +105,12 @@ if not _typing.TYPE_CHECKING:
         wait,
     )
     from aioxide.policy import SelectorEventLoop
+    from aioxide.streaming import (
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
+    )
 
     if sys.version_info >= (3, 12):
         from aioxide._core import eager_task_factory, wait_for

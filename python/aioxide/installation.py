@@ -33,10 +33,23 @@ from aioxide.policy import (
 
 # Not replaced, though aioxide has its own:
 # - Only loops make Handles, and each makes its own kind; to isinstance() ours are asyncio's.
-# - The other four ask the policy, whose loops are ours; aioxide's versions would ignore a policy
+# - Runner, run and the two for loops ask the policy, whose loops are ours; aioxide's versions would ignore a policy
 #   that the program sets.
+# - asyncio's open_connection and its like make what asyncio.streams has under the classes' names,
+#   which then is ours, or the program's.
 STOCK_NAMES = frozenset(
-    {"Handle", "TimerHandle", "Runner", "run", "new_event_loop", "get_event_loop"}
+    {
+        "Handle",
+        "Runner",
+        "TimerHandle",
+        "get_event_loop",
+        "new_event_loop",
+        "open_connection",
+        "open_unix_connection",
+        "run",
+        "start_server",
+        "start_unix_server",
+    }
 )
 
 _ABSENT = object()

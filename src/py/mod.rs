@@ -12,6 +12,7 @@ compile_error!("aioxide needs a Python with the GIL; free-threaded builds are no
 
 mod args;
 pub(crate) mod buffer;
+pub(crate) mod bytearray;
 mod call;
 pub(crate) mod class;
 mod entry;

@@ -470,6 +470,21 @@ pub(crate) fn is_callable(object: &Any) -> bool {
     unsafe { ffi::PyCallable_Check(object.as_ptr()) != 0 }
 }
 
+/// Whether `operator.index(object)` would give a number.
+#[inline(always)]
+pub(crate) fn has_index(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyIndex_Check(object.as_ptr()) != 0 }
+}
+
+/// `operator.index(object)`; the most or the least there is, where it is beyond that.
+#[inline]
+pub(crate) fn as_count(object: &Any) -> Res<i64> {
+    // SAFETY: a live object; without an exception to raise, the number is clipped.
+    let count = unsafe { ffi::PyNumber_AsSsize_t(object.as_ptr(), std::ptr::null_mut()) };
+    if count == -1 && super::error::occurred() { Err(Raised) } else { Ok(count as i64) }
+}
+
 pub(crate) fn is_int(object: &Any) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::PyLong_Check(object.as_ptr()) != 0 }

@@ -20,7 +20,7 @@ where
 }
 
 /// Adds `__aenter__` and `__aexit__`.
-pub(super) fn add_context_manager<S: Class, F, G>(class: &Any, model: &Any, _: F, _: G) -> Res<()>
+pub(crate) fn add_context_manager<S: Class, F, G>(class: &Any, model: &Any, _: F, _: G) -> Res<()>
 where
     F: Fn(&Object<S>) -> Res<Own<Coroutine>> + Copy,
     G: Fn(&Object<S>) -> Res<Own<Coroutine>> + Copy,
@@ -47,7 +47,7 @@ fn expect(args: &Args<'_>, method: &str, count: usize) -> Res<()> {
 }
 
 /// `await` what `begin` returns, and return None.
-pub(super) fn follow(
+pub(crate) fn follow(
     this: &Coroutine,
     exception: Option<Own<Any>>,
     place: u8,
@@ -60,7 +60,7 @@ pub(super) fn follow(
 }
 
 /// `await` what `begin` returns, standing at `place`.
-pub(super) fn follow_result(
+pub(crate) fn follow_result(
     this: &Coroutine,
     exception: Option<Own<Any>>,
     place: u8,

@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 
-use super::future::as_native;
+use super::future::{as_native, raisable};
 use super::future_iter::thrown;
 use super::sleep::SleepState;
 use super::task::Task;
@@ -51,7 +51,7 @@ pub(crate) struct CoroutineState {
     pub(crate) links: Links,
     /// The Task to wake.
     task: Slot<Task>,
-    /// What `cancel` was told, or the Future that the wait became.
+    /// What `cancel` was told, the exception that ended the wait, or the Future that it became.
     other: Slot,
     weakrefs: Managed,
 }
@@ -85,6 +85,8 @@ enum Wait {
     Woken,
     /// Over, cancelled.
     Cancelled,
+    /// Over, with an exception.
+    Failed,
     /// Turned into a Future.
     Future,
 }
@@ -271,9 +273,30 @@ impl Coroutine {
                     future.call_method(&names::SET_RESULT, &[&result])?;
                 }
             }
-            Wait::None | Wait::Woken | Wait::Cancelled => {}
+            Wait::None | Wait::Woken | Wait::Cancelled | Wait::Failed => {}
         }
         Ok(())
+    }
+
+    /// Ends the wait with an exception, if it is not over: `future.set_exception(exception)`.
+    #[cold]
+    pub(crate) fn fail(&self, exception: &Any) -> Res<()> {
+        let parked = match self.wait.get() {
+            Wait::Asked => false,
+            Wait::Parked => true,
+            Wait::Future => {
+                if !self.is_done()?
+                    && let Some(future) = self.other.get()
+                {
+                    future.call_method(&names::SET_EXCEPTION, &[exception])?;
+                }
+                return Ok(());
+            }
+            Wait::None | Wait::Woken | Wait::Cancelled | Wait::Failed => return Ok(()),
+        };
+        self.other.set(raisable(exception)?);
+        self.wait.set(Wait::Failed);
+        if parked { self.push_task() } else { Ok(()) }
     }
 
     #[inline(always)]
@@ -289,7 +312,7 @@ impl Coroutine {
     #[inline]
     pub(crate) fn is_done(&self) -> Res<bool> {
         match self.wait.get() {
-            Wait::Woken | Wait::Cancelled => Ok(true),
+            Wait::Woken | Wait::Cancelled | Wait::Failed => Ok(true),
             Wait::Future => self.ask_future(&names::DONE),
             Wait::None | Wait::Asked | Wait::Parked => Ok(false),
         }
@@ -342,10 +365,11 @@ impl Coroutine {
     /// What the Task that waited is to be resumed with.
     #[inline(always)]
     pub(super) fn wake_reason(&self) -> Res<Option<Own<Any>>> {
-        if self.wait.get() != Wait::Cancelled {
-            return Ok(None);
+        match self.wait.get() {
+            Wait::Cancelled => self.cancelled_error().map(Some),
+            Wait::Failed => Ok(self.other.take()),
+            _ => Ok(None),
         }
-        self.cancelled_error().map(Some)
     }
 
     #[cold]
@@ -449,6 +473,9 @@ impl Coroutine {
         }
         if self.wait.get() == Wait::Cancelled {
             return Err(error::restore(self.cancelled_error()?));
+        }
+        if self.wait.get() == Wait::Failed {
+            return self.other.take().map_or(Ok(()), |exception| Err(error::restore(exception)));
         }
         match self.other.get() {
             Some(future) => future.call_method(&names::RESULT, &[]).map(|_| ()),

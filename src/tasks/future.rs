@@ -309,16 +309,8 @@ impl Future {
     /// `set_exception(exception)` with a class or an instance.
     pub(crate) fn set_exception(&self, exception: &Any) -> Res<()> {
         self.check_pending()?;
-        let instance = if value::is_exception_class(exception) {
-            exception.call(&[])?
-        } else {
-            exception.own()
-        };
+        let instance = raisable(exception)?;
         self.check_pending()?;
-        if !value::is_exception(&instance) {
-            return Err(type_error("invalid exception object"));
-        }
-        let instance = guard_stop_iteration(instance)?;
         self.track_self();
         let traceback = value::traceback_of(&instance);
         if let Some(traceback) = traceback {
@@ -605,6 +597,16 @@ pub(crate) fn call_soon(
         )?,
     };
     Ok(())
+}
+
+/// The exception object that `set_exception(exception)` stands for.
+pub(super) fn raisable(exception: &Any) -> Res {
+    let instance =
+        if value::is_exception_class(exception) { exception.call(&[])? } else { exception.own() };
+    if !value::is_exception(&instance) {
+        return Err(type_error("invalid exception object"));
+    }
+    guard_stop_iteration(instance)
 }
 
 /// StopIteration cannot be thrown into a coroutine: it is wrapped or refused, as the version does.
