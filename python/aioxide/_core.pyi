@@ -366,6 +366,58 @@ class Barrier:
     @property
     def broken(self) -> bool: ...
 
+# Programs hand ours to libraries that ask for asyncio's, so they are declared as those are.
+
+@disjoint_base
+class StreamReader(asyncio.StreamReader):
+    # A tuple of separators on every version.
+    async def readuntil(self, separator: Any = b"\n") -> bytes: ...
+    _buffer: bytearray
+    _eof: bool
+    _exception: BaseException | None
+    _limit: int
+    _loop: asyncio.AbstractEventLoop
+    _paused: bool
+    _transport: Any
+    # A Future to those who ask for one.
+    _waiter: Any
+    # In debug mode.
+    _source_traceback: Any
+    def _wakeup_waiter(self) -> None: ...
+    def _maybe_resume_transport(self) -> None: ...
+    async def _wait_for_data(self, func_name: str) -> None: ...
+
+@disjoint_base
+class StreamReaderProtocol(asyncio.StreamReaderProtocol):
+    _client_connected_cb: Any
+    _closed: asyncio.Future[None]
+    _connection_lost: bool
+    _loop: asyncio.AbstractEventLoop
+    _over_ssl: bool
+    _paused: bool
+    _reject_connection: bool
+    _source_traceback: Any
+    _stream_reader_wr: Any
+    _stream_writer: Any
+    _strong_reader: Any
+    _task: Any
+    _transport: Any
+    @property
+    def _drain_waiters(self) -> deque[Any]: ...
+    @property
+    def _stream_reader(self) -> Any: ...
+    async def _drain_helper(self) -> None: ...
+    def _get_close_waiter(self, stream: Any, /) -> asyncio.Future[None]: ...
+
+@disjoint_base
+class StreamWriter(asyncio.StreamWriter):
+    _loop: asyncio.AbstractEventLoop
+    _protocol: Any
+    _reader: Any
+    _transport: Any
+    @property
+    def _complete_fut(self) -> asyncio.Future[None]: ...
+
 @disjoint_base
 class TaskGroup:
     def __init__(self) -> None: ...

@@ -33,8 +33,8 @@ from aioxide.policy import (
 
 # Not replaced, though aioxide has its own:
 # - Only loops make Handles, and each makes its own kind; to isinstance() ours are asyncio's.
-# - Runner, run and the two for loops ask the policy, whose loops are ours; aioxide's versions would ignore a policy
-#   that the program sets.
+# - run, Runner and the two for loops ask the policy, whose loops are ours; aioxide's versions
+#   would ignore a policy that the program sets.
 # - asyncio's open_connection and its like make what asyncio.streams has under the classes' names,
 #   which then is ours, or the program's.
 STOCK_NAMES = frozenset(

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from _typeshed import StrPath
     from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
+
 else:
     from aioxide._core import StreamReader, StreamReaderProtocol, StreamWriter
 
@@ -26,8 +26,8 @@ _DEFAULT_LIMIT = 2**16  # 64 KiB
 
 
 async def open_connection(
-    host: str | None = None,
-    port: int | str | None = None,
+    host: Any = None,
+    port: Any = None,
     *,
     limit: int = _DEFAULT_LIMIT,
     **kwds: Any,
@@ -47,7 +47,7 @@ async def open_connection(
 async def start_server(
     client_connected_cb: _ClientConnected,
     host: Any = None,
-    port: int | str | None = None,
+    port: Any = None,
     *,
     limit: int = _DEFAULT_LIMIT,
     **kwds: Any,
@@ -67,7 +67,7 @@ async def start_server(
 
 
 async def open_unix_connection(
-    path: "StrPath | None" = None, *, limit: int = _DEFAULT_LIMIT, **kwds: Any
+    path: Any = None, *, limit: int = _DEFAULT_LIMIT, **kwds: Any
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a Unix socket and return a reader and a writer."""
     loop = events.get_running_loop()
@@ -79,7 +79,7 @@ async def open_unix_connection(
 
 async def start_unix_server(
     client_connected_cb: _ClientConnected,
-    path: "StrPath | None" = None,
+    path: Any = None,
     *,
     limit: int = _DEFAULT_LIMIT,
     **kwds: Any,
@@ -100,15 +100,16 @@ def serve(protocol: Any, transport: Any, reader: Any) -> None:
     writer = StreamWriter(transport, protocol, reader, loop)
     if sys.version_info < (3, 13):
         protocol._stream_writer = writer  # noqa: SLF001
-    try:
+    if sys.version_info >= (3, 14):
+        try:
+            result = protocol._client_connected_cb(reader, writer)  # noqa: SLF001
+        except Exception as error:
+            _report(loop, transport, error)
+            transport.close()
+            protocol._strong_reader = None  # noqa: SLF001
+            return
+    else:
         result = protocol._client_connected_cb(reader, writer)  # noqa: SLF001
-    except Exception as error:
-        if sys.version_info < (3, 14):
-            raise
-        _report(loop, transport, error)
-        transport.close()
-        protocol._strong_reader = None  # noqa: SLF001
-        return
     if asyncio.iscoroutine(result):
 
         def finished(task: "asyncio.Task[Any]") -> None:
