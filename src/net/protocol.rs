@@ -2,6 +2,7 @@
 
 use super::transport::Transport;
 use crate::py::{Any, AsObject, Global, Own, Res, import, value};
+use crate::streams::ProtocolState;
 
 /// How a transport hands over what it has read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,6 +11,8 @@ pub(crate) enum Receiver {
     Protocol,
     /// Into the buffer that `get_buffer()` gives.
     Buffered,
+    /// As `Protocol`, or straight into its StreamReader.
+    Stream,
 }
 
 static BUFFERED_PROTOCOL: Global<Own<Any>> = Global::new();
@@ -24,7 +27,13 @@ impl Transport {
     /// `set_protocol(protocol)`: from the next read on this one hears.
     pub(super) fn set_protocol(&self, protocol: &Any) -> Res<()> {
         let buffered = value::is_instance(protocol, BUFFERED_PROTOCOL.get())?;
-        self.receiver.set(if buffered { Receiver::Buffered } else { Receiver::Protocol });
+        self.receiver.set(if buffered {
+            Receiver::Buffered
+        } else if protocol.cast::<ProtocolState>().is_some() {
+            Receiver::Stream
+        } else {
+            Receiver::Protocol
+        });
         self.protocol.set(protocol.own());
         self.protocol_connected.set(true);
         Ok(())

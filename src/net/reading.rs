@@ -13,6 +13,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::pending::borrowed;
 use super::protocol::Receiver;
+use super::streaming::{self, Fed};
 use super::transport::Transport;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
@@ -27,7 +28,7 @@ pub(super) const MAX_SIZE: usize = 256 * 1024;
 const SCRATCH: usize = 64 * 1024;
 
 /// From here on a bytes object is received into without a copy.
-const LARGE: usize = 16 * 1024;
+pub(super) const LARGE: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: UnsafeCell<Box<[u8]>> = UnsafeCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -46,15 +47,42 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
     if this.is_lost() {
         return Ok(());
     }
+    let fed = match this.receiver.get() {
+        Receiver::Stream if !event_loop.debug() => streaming::reader_of(this),
+        _ => None,
+    };
+    let fed = match fed.map(|reader| streaming::feed(this, reader)) {
+        Some(Fed::Well) => return Ok(()),
+        fed => fed,
+    };
     current::withdraw(event_loop)?;
     let Some(context) = this.read_context.get() else { return Ok(()) };
     context::enter(&context)?;
-    let outcome = match this.receiver.get() {
-        Receiver::Protocol => read_bytes(this),
-        Receiver::Buffered => read_into_protocol(this),
+    let outcome = match (fed, this.receiver.get()) {
+        (Some(fed), _) => after_feeding(this, fed),
+        (None, Receiver::Protocol | Receiver::Stream) => read_bytes(this),
+        (None, Receiver::Buffered) => read_into_protocol(this),
     };
     context::exit(&context);
     outcome
+}
+
+/// What is left to do after a reader was fed, and may run Python code.
+#[cold]
+fn after_feeding(this: &Transport, fed: Fed) -> Res<()> {
+    let refused = match fed {
+        Fed::Well => return Ok(()),
+        Fed::End => return ended(this),
+        Fed::Failed(errno) => {
+            return this.failed(os_error(&errno.into()), "Fatal read error on socket transport");
+        }
+        Fed::TooMuch(reader) => reader.pause().err(),
+        Fed::Refused(exception) => Some(restore(exception)),
+    };
+    match refused {
+        None => Ok(()),
+        Some(raised) => this.failed(raised, "Fatal error: protocol.data_received() call failed."),
+    }
 }
 
 #[inline]
@@ -89,12 +117,19 @@ fn arrival(received: Result<usize, Errno>, made: impl FnOnce(usize) -> Res) -> R
     }
 }
 
+/// Runs `receive` with the buffer of all transports of this thread. It must run no Python code,
+/// which could come back here.
+#[inline(always)]
+pub(super) fn with_shared_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
+    BUFFER.with(|buffer| {
+        // SAFETY: this thread's own, and nothing that runs during the borrow comes back here.
+        receive(unsafe { &mut *buffer.get() })
+    })
+}
+
 #[inline]
 fn receive_small(this: &Transport) -> Res<Arrival> {
-    BUFFER.with(|buffer| {
-        // SAFETY: this thread's own, and nothing that runs during the borrow comes back here:
-        // making bytes runs no Python code.
-        let buffer = unsafe { &mut *buffer.get() };
+    with_shared_buffer(|buffer| {
         let received = recv(borrowed(this.fd.get()), &mut buffer[..], RecvFlags::empty());
         arrival(received.map(|(len, _)| len), |len| {
             this.last_read.set(len as u32);
@@ -103,10 +138,15 @@ fn receive_small(this: &Transport) -> Res<Arrival> {
     })
 }
 
-fn receive_large(this: &Transport, last: usize) -> Res<Arrival> {
+/// How much to make room for when the last read came to this.
+pub(super) fn guess_room(last: usize) -> usize {
     // A read that filled its buffer (always a power of two) may have left more behind.
     let room = if last.is_power_of_two() { last * 2 } else { last.next_power_of_two() };
-    let mut made = NewBytes::with_capacity(room.min(MAX_SIZE))?;
+    room.min(MAX_SIZE)
+}
+
+fn receive_large(this: &Transport, last: usize) -> Res<Arrival> {
+    let mut made = NewBytes::with_capacity(guess_room(last))?;
     let received = recv(borrowed(this.fd.get()), made.space(), RecvFlags::empty())
         .map(|((filled, _), _)| filled.len());
     arrival(received, |len| {

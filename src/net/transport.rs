@@ -214,6 +214,12 @@ impl TransportState {
         std::mem::offset_of!(TransportState, weakrefs)
     }
 
+    /// Whether nobody has given it attributes of its own, which may be methods.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.dict.is_some()
+    }
+
     /// Whether there is a descriptor to close.
     pub(super) fn is_connected(&self) -> bool {
         // SAFETY: a look, with the GIL held.
@@ -343,7 +349,7 @@ impl Transport {
         self.life.get() == Life::Open && !self.paused.get()
     }
 
-    pub(super) fn pause_reading(&self) -> Res<()> {
+    pub(crate) fn pause_reading(&self) -> Res<()> {
         if !self.is_reading() {
             return Ok(());
         }
@@ -352,7 +358,7 @@ impl Transport {
         self.log_debug("%r pauses reading")
     }
 
-    pub(super) fn resume_reading(&self) -> Res<()> {
+    pub(crate) fn resume_reading(&self) -> Res<()> {
         if self.life.get() != Life::Open || !self.paused.get() {
             return Ok(());
         }

@@ -55,7 +55,7 @@ impl Transport {
     }
 
     /// `writelines(list_of_data)`.
-    pub(super) fn write_lines(&self, lines: &Any) -> Res<()> {
+    pub(crate) fn write_lines(&self, lines: &Any) -> Res<()> {
         if !cfg!(Py_3_12) {
             let joined = value::join_bytes(lines)?;
             return self.write(&joined);

@@ -17,6 +17,9 @@ mod transport;
 mod writer;
 mod writer_type;
 
+pub(crate) use protocol::ProtocolState;
+pub(crate) use reader::StreamReader;
+
 use crate::py::function::add_to_class;
 use crate::py::module::Module;
 use crate::py::names::Name;

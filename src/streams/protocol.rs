@@ -157,7 +157,6 @@ impl StreamReaderProtocol {
 
     /// The reader that a transport may hand its data to directly: `data_received` would do nothing
     /// else. None if somebody else has a say in it, or if nobody reads any more.
-    #[allow(dead_code)] // For the native transports, which are to come.
     #[inline]
     pub(crate) fn plain_reader(&self) -> Option<Own<StreamReader>> {
         if self.hooks() & (STREAM_READER | DATA_RECEIVED) != 0 {

@@ -142,31 +142,36 @@ pub(super) fn assertion(message: &str) -> Raised {
     raise(Builtin::AssertionError.get(), message)
 }
 
-/// What a transport does for a reader: it hands in what it has received, without any protocol.
-#[allow(dead_code)] // For the native transports, which are to come.
+/// What a native transport does for a reader: it hands in what it has received, without any
+/// protocol. None of this runs Python code, as long as the reader is plain.
 impl StreamReader {
-    /// Whether feeding this reader by hand would call nothing but what `received` does.
+    /// Whether feeding this reader by hand would do nothing else.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.hooks() & (FEED_DATA | FEED_EOF | WAKEUP_WAITER) == 0
+        self.hooks() & (FEED_DATA | WAKEUP_WAITER) == 0
+    }
+
+    #[inline(always)]
+    fn check_open(&self) -> Res<()> {
+        if self.eof.get() { Err(assertion("feed_data after feed_eof")) } else { Ok(()) }
     }
 
     /// Takes over a received `bytes`: into an empty buffer, as it is.
     #[inline]
     pub(crate) fn receive_bytes(&self, received: &Any) -> Res<()> {
-        self.buffer.append_object(received)?;
-        self.received(0)
+        self.check_open()?;
+        self.buffer.append_object(received)
     }
 
     /// Copies what was received elsewhere.
     #[inline]
     pub(crate) fn receive_copy(&self, received: &[u8]) -> Res<()> {
-        self.buffer.append(received)?;
-        self.received(0)
+        self.check_open()?;
+        self.buffer.append(received)
     }
 
-    /// Lets `receive` fill `room` bytes or more behind what the buffer holds already; then
-    /// `received` is to be called. The best way when it does hold something.
+    /// Lets `receive` fill `room` bytes or more behind what the buffer holds already, which is best
+    /// if it does hold something.
     ///
     /// # Safety
     /// As many bytes as `receive` says are initialised, and it does not call Python.
@@ -175,8 +180,18 @@ impl StreamReader {
         room: usize,
         receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<usize, E>,
     ) -> Result<Res<usize>, E> {
+        if let Err(raised) = self.check_open() {
+            return Ok(Err(raised));
+        }
         // SAFETY: the caller's promise.
         unsafe { self.buffer.receive(room, receive) }
+    }
+
+    /// Wakes who waits for what was received. Whether `pause` is to be called now.
+    #[inline]
+    pub(crate) fn received_quietly(&self) -> Res<bool> {
+        self.wake_waiter()?;
+        Ok(self.holds_too_much())
     }
 
     /// Whether nothing received waits to be read.
@@ -185,17 +200,22 @@ impl StreamReader {
         self.buffer.is_empty()
     }
 
+    #[inline(always)]
+    fn holds_too_much(&self) -> bool {
+        self.buffer.len() > 2 * self.limit.get() && !self.paused.get() && self.transport.is_some()
+    }
+}
+
+impl StreamReader {
     /// `feed_eof()`, whoever says so.
-    pub(crate) fn end(&self) -> Res<()> {
+    pub(super) fn end(&self) -> Res<()> {
         let hooks = self.hooks();
         if hooks & FEED_EOF != 0 {
             return self.as_any().call_method(&names::FEED_EOF, &[]).map(drop);
         }
         self.feed_eof()
     }
-}
 
-impl StreamReader {
     /// The methods that a subclass, or the object's dict, has of its own.
     #[inline(always)]
     pub(super) fn hooks(&self) -> u16 {
@@ -337,23 +357,25 @@ impl StreamReader {
 
     /// There is more in the buffer: wakes who waits for it, and stops the transport in time.
     #[inline]
-    pub(crate) fn received(&self, hooks: u16) -> Res<()> {
+    fn received(&self, hooks: u16) -> Res<()> {
         self.wake(hooks)?;
-        if self.paused.get() || self.buffer.len() <= 2 * self.limit.get() {
-            return Ok(());
-        }
+        if self.holds_too_much() { self.pause() } else { Ok(()) }
+    }
+
+    /// Pauses the transport.
+    #[cold]
+    pub(crate) fn pause(&self) -> Res<()> {
         let Some(transport) = self.transport.get() else { return Ok(()) };
-        match transport::pause_reading(&transport) {
-            Ok(()) => self.paused.set(true),
-            Err(raised) => {
-                let error = fetch(raised);
-                if !is_kind(&error, &stock().not_implemented) {
-                    return Err(restore(error));
-                }
-                // It cannot be paused: all there is will be kept, and it is not asked again.
-                self.transport.clear();
-            }
+        let Err(raised) = transport::pause_reading(&transport) else {
+            self.paused.set(true);
+            return Ok(());
+        };
+        let error = fetch(raised);
+        if !is_kind(&error, &stock().not_implemented) {
+            return Err(restore(error));
         }
+        // It cannot be paused: all there is will be kept, and it is not asked again.
+        self.transport.clear();
         Ok(())
     }
 

@@ -1,27 +1,56 @@
 //! What streams ask of a transport: the one place that knows how.
 //!
-//! A transport can be anybody's, so it is called by its methods' names.
+//! A transport can be anybody's, so it is called by its methods' names. A native one is called
+//! directly, unless somebody has given it attributes of its own.
 
-use crate::py::{Any, Res, names, value};
+use crate::engine::endpoint::Endpoint;
+use crate::net::transport::{Transport, TransportState};
+use crate::py::{Any, AsObject, Res, names, value};
+
+#[inline(always)]
+fn native(transport: &Any) -> Option<&Transport> {
+    transport.cast_exact::<TransportState>().filter(|transport| transport.is_plain())
+}
 
 /// `transport.write(data)`.
 #[inline(always)]
 pub(super) fn write_to(transport: &Any, data: &Any) -> Res<()> {
-    transport.call_method(&names::WRITE, &[data]).map(drop)
+    match native(transport) {
+        Some(transport) => transport.write(data),
+        None => transport.call_method(&names::WRITE, &[data]).map(drop),
+    }
+}
+
+/// `transport.writelines(data)`.
+#[inline(always)]
+pub(super) fn write_lines_to(transport: &Any, data: &Any) -> Res<()> {
+    match native(transport) {
+        Some(transport) => transport.write_lines(data),
+        None => transport.call_method(&names::WRITELINES, &[data]).map(drop),
+    }
 }
 
 /// `transport.is_closing()`.
 #[inline(always)]
 pub(super) fn is_closing(transport: &Any) -> Res<bool> {
-    value::is_true(&*transport.call_method(&names::IS_CLOSING, &[])?)
+    match native(transport) {
+        Some(transport) => Ok(TransportState::is_closing(transport)),
+        None => value::is_true(&*transport.call_method(&names::IS_CLOSING, &[])?),
+    }
 }
 
 /// `transport.pause_reading()`.
 pub(super) fn pause_reading(transport: &Any) -> Res<()> {
-    transport.call_method(&names::PAUSE_READING, &[]).map(drop)
+    match native(transport) {
+        Some(transport) => transport.pause_reading(),
+        None => transport.call_method(&names::PAUSE_READING, &[]).map(drop),
+    }
 }
 
 /// `transport.resume_reading()`.
 pub(super) fn resume_reading(transport: &Any) -> Res<()> {
-    transport.call_method(&names::RESUME_READING, &[]).map(drop)
+    match native(transport) {
+        Some(transport) => transport.resume_reading(),
+        None => transport.call_method(&names::RESUME_READING, &[]).map(drop),
+    }
 }

@@ -86,8 +86,7 @@ pub(super) fn build() -> Res<&'static Any> {
         c"writelines($self, /, data)\n--\n\nSend each item of an iterable.",
         |this: &StreamWriter, args: Args<'_>| {
             let [data] = args.bind(&WRITELINES)?;
-            let data = data.unwrap_or(value::none_ref());
-            this.transport().call_method(&names::WRITELINES, &[data]).map(drop)
+            transport::write_lines_to(&this.transport(), data.unwrap_or(value::none_ref()))
         },
     )
     .noargs(

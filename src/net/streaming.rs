@@ -1,0 +1,96 @@
+//! Bytes for a StreamReader, past its protocol.
+//!
+//! `data_received` of a StreamReaderProtocol does nothing but feed the reader, and feeding it runs
+//! no Python code. So when nobody has put anything else in its place, the transport receives into
+//! the reader: no method is called, no context entered, and the current Task need not be withdrawn.
+//! A small packet comes by way of the shared buffer. Once packets are large they are received into
+//! a bytes object of the reader's own, or behind what the reader holds already.
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::pending::borrowed;
+use super::reading::{LARGE, guess_room, with_shared_buffer};
+use super::transport::Transport;
+use crate::py::buffer::NewBytes;
+use crate::py::error::fetch;
+use crate::py::{Any, AsObject, Own, Raised, Res};
+use crate::streams::{ProtocolState, StreamReader};
+
+/// What came of it. All but the first is for the way that calls Python.
+pub(super) enum Fed {
+    /// The reader has what there was, which may be nothing.
+    Well,
+    /// It has it, and can take no more for now.
+    TooMuch(Own<StreamReader>),
+    /// The peer has said all that it will say.
+    End,
+    Failed(Errno),
+    /// The reader raised this.
+    Refused(Own<Any>),
+}
+
+/// The reader that this transport may feed by itself, if there is one.
+#[inline]
+pub(super) fn reader_of(this: &Transport) -> Option<Own<StreamReader>> {
+    this.protocol.get()?.cast::<ProtocolState>()?.plain_reader()
+}
+
+/// Receives what there is into the reader.
+#[inline]
+pub(super) fn feed(this: &Transport, reader: Own<StreamReader>) -> Fed {
+    let last = this.last_read.get() as usize;
+    let received = if last <= LARGE {
+        with_shared_buffer(|buffer| {
+            let (len, _) = recv(borrowed(this.fd.get()), &mut buffer[..], RecvFlags::empty())?;
+            Ok((len, if len == 0 { Ok(()) } else { reader.receive_copy(&buffer[..len]) }))
+        })
+    } else if reader.is_drained() {
+        receive_bytes(this, &reader, guess_room(last))
+    } else {
+        receive_behind(this, &reader, guess_room(last))
+    };
+    match received {
+        Ok((0, Ok(()))) => return Fed::End,
+        Ok((len, Ok(()))) => this.last_read.set(len as u32),
+        Ok((_, Err(raised))) => return Fed::Refused(fetch(raised)),
+        Err(Errno::AGAIN | Errno::INTR) => return Fed::Well,
+        Err(errno) => return Fed::Failed(errno),
+    }
+    match reader.received_quietly() {
+        Ok(false) => Fed::Well,
+        Ok(true) => Fed::TooMuch(reader),
+        Err(raised) => Fed::Refused(fetch(raised)),
+    }
+}
+
+type Received = Result<(usize, Res<()>), Errno>;
+
+fn receive_bytes(this: &Transport, reader: &StreamReader, room: usize) -> Received {
+    let mut made = match NewBytes::with_capacity(room) {
+        Ok(made) => made,
+        Err(raised) => return Ok((0, Err(raised))),
+    };
+    let received = recv(borrowed(this.fd.get()), made.space(), RecvFlags::empty());
+    let len = received.map(|((filled, _), _)| filled.len())?;
+    if len == 0 {
+        return Ok((0, Ok(())));
+    }
+    // SAFETY: the kernel wrote this much.
+    let data = unsafe { made.finish(len) };
+    Ok((len, data.and_then(|data| reader.receive_bytes(&data))))
+}
+
+fn receive_behind(this: &Transport, reader: &StreamReader, room: usize) -> Received {
+    // SAFETY: the kernel wrote as much as it says, and receiving calls nothing.
+    let received = unsafe {
+        reader.receive_into(room, |space| {
+            recv(borrowed(this.fd.get()), space, RecvFlags::empty())
+                .map(|((filled, _), _)| filled.len())
+        })?
+    };
+    match received {
+        Ok(len) => Ok((len, Ok(()))),
+        Err(Raised) => Ok((0, Err(Raised))),
+    }
+}
