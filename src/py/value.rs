@@ -480,6 +480,16 @@ pub(crate) fn has_index(object: &Any) -> bool {
 /// `operator.index(object)`; the most or the least there is, where it is beyond that.
 #[inline]
 pub(crate) fn as_count(object: &Any) -> Res<i64> {
+    if is_exact_int(object) {
+        let mut overflow = 0;
+        // SAFETY: an int, of which the overflow is told apart.
+        let count = unsafe { ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &mut overflow) };
+        return Ok(match overflow {
+            0 => count,
+            1.. => i64::MAX,
+            _ => i64::MIN,
+        });
+    }
     // SAFETY: a live object; without an exception to raise, the number is clipped.
     let count = unsafe { ffi::PyNumber_AsSsize_t(object.as_ptr(), std::ptr::null_mut()) };
     if count == -1 && super::error::occurred() { Err(Raised) } else { Ok(count as i64) }

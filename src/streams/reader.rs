@@ -474,7 +474,7 @@ impl StreamReader {
         }
     }
 
-    /// How much of the buffer this coroutine has searched before.
+    /// How much of the buffer this coroutine, which has waited, has searched before.
     pub(super) fn searched_by(&self, this: &Coroutine) -> usize {
         let (who, offset) = self.searched.get();
         if std::ptr::eq(who, this) { offset.min(self.buffer.len()) } else { 0 }

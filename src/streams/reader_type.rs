@@ -1,7 +1,9 @@
 //! `aioxide.StreamReader` as Python sees it.
 
 use super::reader::{METHODS, ReaderState, StreamReader, assertion, repr};
-use super::reading::{READING, READING_ALL, READING_EXACTLY, WAITING_FOR_DATA, as_count};
+use super::reading::{
+    READING, READING_ALL, READING_EXACTLY, WAITING_FOR_DATA, as_count, can_count,
+};
 use super::separators::{READING_LINE, READING_NEXT_LINE, READING_UNTIL};
 use super::stock::stock;
 use super::{borrow, set_or_clear};
@@ -60,7 +62,7 @@ fn read(this: &StreamReader, args: Args<'_>) -> Res<Own<Coroutine>> {
     let [count] = args.bind(&READ)?;
     let all = match count {
         None => true,
-        Some(count) => value::has_index(count) && as_count(count)? < 0,
+        Some(count) => can_count(count) && as_count(count)? < 0,
     };
     let owner = Some(this.own().into_any());
     if all {

@@ -31,10 +31,15 @@ fn number(this: &Coroutine) -> Res<i64> {
     }
 }
 
+#[inline(always)]
+pub(super) fn can_count(number: &Any) -> bool {
+    value::is_exact_int(number) || value::has_index(number)
+}
+
 /// A number of bytes; beyond what can be counted, the most there is.
 #[inline]
 pub(super) fn as_count(number: &Any) -> Res<i64> {
-    if !value::has_index(number) {
+    if !can_count(number) {
         return Err(not_a_number(number));
     }
     value::as_count(number)

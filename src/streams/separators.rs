@@ -42,8 +42,8 @@ const TOO_FAR: &str = "Separator is found, but chunk is longer than limit";
 enum Separators<'a> {
     Byte(u8),
     One(&'a [u8]),
-    /// From the shortest to the longest.
-    Several(Vec<Vec<u8>>),
+    /// From the shortest to the longest. If one of them is no bytes, the search says this.
+    Several(Vec<Vec<u8>>, Option<String>),
 }
 
 impl<'a> Separators<'a> {
@@ -62,13 +62,21 @@ impl<'a> Separators<'a> {
 
     #[cold]
     fn unusual(given: &Any) -> Res<Separators<'a>> {
-        let mut several = Vec::new();
-        if is_tuple(given) {
-            for separator in value::tuple_items(given) {
-                several.push(copy(separator)?);
-            }
-        } else {
-            several.push(copy(given)?);
+        let one = [given];
+        let given = if is_tuple(given) { value::tuple_items(given) } else { &one };
+        let (mut several, mut wrong) = (Vec::new(), None);
+        for separator in given {
+            let len = value::len(separator)?;
+            several.push(match Buffer::readable(separator) {
+                Ok(view) => view.as_slice().to_vec(),
+                Err(raised) => {
+                    discard(raised);
+                    let name = value::type_name(separator);
+                    let text = "argument should be integer or bytes-like object, not";
+                    wrong = Some(format!("{text} '{name}'"));
+                    vec![0; len]
+                }
+            });
         }
         several.sort_by_key(Vec::len);
         match several.first() {
@@ -77,7 +85,16 @@ impl<'a> Separators<'a> {
                 Err(raise(Builtin::ValueError.get(), text))
             }
             Some(shortest) if shortest.is_empty() => Err(too_short()),
-            Some(_) => Ok(Separators::Several(several)),
+            Some(_) => Ok(Separators::Several(several, wrong)),
+        }
+    }
+
+    /// Before a search: whether all of them can be looked for.
+    #[inline(always)]
+    fn check(&self) -> Res<()> {
+        match self {
+            Separators::Several(_, Some(wrong)) => Err(type_error(wrong)),
+            _ => Ok(()),
         }
     }
 
@@ -85,7 +102,7 @@ impl<'a> Separators<'a> {
         match self {
             Separators::Byte(_) => 1,
             Separators::One(separator) => separator.len(),
-            Separators::Several(several) => several.first().map_or(1, Vec::len),
+            Separators::Several(several, _) => several.first().map_or(1, Vec::len),
         }
     }
 
@@ -93,7 +110,7 @@ impl<'a> Separators<'a> {
         match self {
             Separators::Byte(_) => 1,
             Separators::One(separator) => separator.len(),
-            Separators::Several(several) => several.last().map_or(1, Vec::len),
+            Separators::Several(several, _) => several.last().map_or(1, Vec::len),
         }
     }
 
@@ -107,7 +124,7 @@ impl<'a> Separators<'a> {
                 memmem::find(searched, separator).map(|at| (at, at + separator.len()))
             }
             // Of those that end together, the shortest: it stands first.
-            Separators::Several(several) => several
+            Separators::Several(several, _) => several
                 .iter()
                 .filter_map(|each| memmem::find(searched, each).map(|at| (at, at + each.len())))
                 .min_by_key(|&(_, end)| end),
@@ -121,21 +138,6 @@ fn too_short() -> Raised {
     raise(Builtin::ValueError.get(), "Separator should be at least one-byte string")
 }
 
-fn copy(separator: &Any) -> Res<Vec<u8>> {
-    if value::len(separator)? == 0 {
-        return Ok(Vec::new());
-    }
-    match Buffer::readable(separator) {
-        Ok(view) => Ok(view.as_slice().to_vec()),
-        Err(raised) => {
-            discard(raised);
-            let name = value::type_name(separator);
-            let text = format!("argument should be integer or bytes-like object, not '{name}'");
-            Err(type_error(&text))
-        }
-    }
-}
-
 /// `readuntil(separator)`, for a coroutine at its beginning or waiting.
 fn search(
     this: &Coroutine,
@@ -145,24 +147,31 @@ fn search(
     exception: Option<Own<Any>>,
 ) -> Res<Found> {
     let separators = Separators::of(separator)?;
+    let mut offset = 0;
     if this.place.get() == 0 {
         check_exception(reader)?;
-    } else if let Some(waits) = reader.waited(this, exception)? {
-        return Ok(Found::Waits(waits));
+    } else {
+        if let Some(waits) = reader.waited(this, exception)? {
+            return Ok(Found::Waits(waits));
+        }
+        offset = reader.searched_by(this);
     }
-    let mut offset = reader.searched_by(this);
     loop {
-        let (len, found) = reader.buffer.look(|data| {
-            let enough = data.len() - offset >= separators.shortest();
-            (data.len(), if enough { separators.find(data, offset) } else { None })
-        });
+        let len = reader.buffer.len();
+        let enough = len - offset >= separators.shortest();
+        let found = if enough {
+            separators.check()?;
+            reader.buffer.look(|data| separators.find(data, offset))
+        } else {
+            None
+        };
         if let Some((start, end)) = found {
             if start > reader.limit() {
                 return Ok(Found::TooMuch(TOO_FAR, start));
             }
             return reader.take(hooks, end).map(Found::Data);
         }
-        if len - offset >= separators.shortest() {
+        if enough {
             // The end of the buffer may be the beginning of a separator.
             offset = (len + 1).saturating_sub(separators.longest());
             if offset > reader.limit() {
