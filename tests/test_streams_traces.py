@@ -102,6 +102,11 @@ def play(loop: Loop, lib: Any, script: list[tuple[Any, ...]], looks: bool) -> li
             name = f"{method}({argument})"
             if name == TO_THE_END and tasks:
                 continue
+            if "bytes" in repr(reader) and any(
+                other.startswith(("readline", "readuntil")) for other, _ in tasks
+            ):
+                # Who takes bytes from under a search makes asyncio's overlook a separator.
+                continue
             tasks.append((name, loop.create_task(getattr(reader, method)(*given))))
         elif step == "cancel":
             for name, task in tasks:
