@@ -128,7 +128,7 @@ def test_what_is_put_into_the_buffer_is_read(loop: Loop, lib: Any) -> None:
 def test_overridden_methods_are_called(loop: Loop, lib: Any, start: Start) -> None:
     calls: list[Any] = []
 
-    class Reader(lib.StreamReader):  # type: ignore[misc, name-defined]
+    class Reader(lib.StreamReader):  # type: ignore[misc]
         def feed_data(self, data: bytes) -> None:
             calls.append("feed_data")
             super().feed_data(data.upper())
@@ -175,11 +175,8 @@ def test_overridden_methods_are_called(loop: Loop, lib: Any, start: Start) -> No
     protocol.eof_received()
     run_turns(loop, 2)
     assert task.result() == b"BCD"
-    assert calls == [-1, 4, "read", "feed_data", "wake", "resume", 4, "read"] + [
-        "feed_eof",
-        "wake",
-        "resume",
-    ]
+    blocks = [4, "read", "feed_data", "wake", "resume", 4, "read", "feed_eof", "wake", "resume"]
+    assert calls == [-1, *blocks]
 
 
 def test_methods_patched_on_the_object_are_called(loop: Loop, lib: Any) -> None:
@@ -195,7 +192,7 @@ def test_methods_patched_on_the_object_are_called(loop: Loop, lib: Any) -> None:
 
 
 def test_a_tuple_of_separators_finds_the_first_to_end(loop: Loop) -> None:
-    reader = aioxide.StreamReader(loop=loop)
+    reader: Any = aioxide.StreamReader(loop=loop)
     reader.feed_data(b"one; two, three--")
     read = [
         loop.run_until_complete(reader.readuntil((b"--", b", ", b";"))),
@@ -279,7 +276,7 @@ def test_a_drain_that_need_not_wait_does_not_suspend(loop: Loop, lib: Any) -> No
 
 
 def test_a_protocol_of_ones_own_is_awaited(loop: Loop, lib: Any, start: Start) -> None:
-    class Protocol(lib.StreamReaderProtocol):  # type: ignore[misc, name-defined]
+    class Protocol(lib.StreamReaderProtocol):  # type: ignore[misc]
         async def _drain_helper(self) -> None:
             helped.append("drain")
             await super()._drain_helper()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import hashlib
 import random
@@ -139,12 +140,12 @@ def test_a_reader_that_nobody_reads_stops_the_sender(loop: Loop, lib: Any) -> No
 def test_a_reader_or_protocol_of_ones_own_gets_the_data(loop: Loop, lib: Any) -> None:
     seen: list[str] = []
 
-    class Reader(lib.StreamReader):  # type: ignore[misc, name-defined]
+    class Reader(lib.StreamReader):  # type: ignore[misc]
         def feed_data(self, data: bytes) -> None:
             seen.append("reader")
             super().feed_data(data.upper())
 
-    class Protocol(lib.StreamReaderProtocol):  # type: ignore[misc, name-defined]
+    class Protocol(lib.StreamReaderProtocol):  # type: ignore[misc]
         def data_received(self, data: bytes) -> None:
             seen.append("protocol")
             super().data_received(data[::-1])
@@ -158,7 +159,7 @@ def test_a_reader_or_protocol_of_ones_own_gets_the_data(loop: Loop, lib: Any) ->
         ):
             reader = reader_class(loop=loop)
             transport, protocol = await loop.create_connection(
-                lambda r=reader, c=protocol_class: c(r, loop=loop), host, port
+                functools.partial(protocol_class, reader, loop=loop), host, port
             )
             own = lib.StreamWriter(transport, protocol, reader, loop)
             own.write(b"abc")
@@ -178,7 +179,11 @@ def test_methods_patched_while_connected_are_called(loop: Loop, lib: Any) -> Non
         writer.write(b"one")
         assert await reader.read(10) == b"one"
         protocol = writer.transport.get_protocol()
-        with mock.patch.object(protocol, "data_received", lambda data: reader.feed_data(b"two")):
+
+        def receive(_: bytes) -> None:
+            reader.feed_data(b"two")
+
+        with mock.patch.object(protocol, "data_received", receive):
             writer.write(b"one")
             assert await reader.read(10) == b"two"
         feed = lib.StreamReader.feed_data
@@ -232,11 +237,11 @@ def test_a_reader_that_died_swallows_what_still_comes(loop: Loop, lib: Any) -> N
     async def main() -> None:
         server = await lib.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        reader = lib.StreamReader(loop=loop)
+        readers = [lib.StreamReader(loop=loop)]
         transport, protocol = await loop.create_connection(
-            lambda: lib.StreamReaderProtocol(reader, loop=loop), "127.0.0.1", port
+            lambda: lib.StreamReaderProtocol(readers[0], loop=loop), "127.0.0.1", port
         )
-        del reader
+        readers.clear()
         await asyncio.sleep(0.02)
         assert protocol._stream_reader is None
         transport.close()

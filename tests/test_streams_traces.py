@@ -90,7 +90,7 @@ def play(loop: Loop, lib: Any, script: list[tuple[Any, ...]], looks: bool) -> li
             reader = lib.StreamReader(limit=args[0], loop=loop)
             reader.set_transport(Transport(trace, args[1]))
         elif step == "feed":
-            trace.append(attempt(lambda data=args[0]: reader.feed_data(data)))
+            trace.append(attempt(reader.feed_data, args[0]))
         elif step == "eof":
             reader.feed_eof()
         elif step == "break":
@@ -135,9 +135,9 @@ def outcome(task: asyncio.Task[Any]) -> Any:
     return type(error).__name__, str(error), details, repr(error.__context__)
 
 
-def attempt(action: Callable[[], Any]) -> Any:
+def attempt(action: Callable[[Any], Any], argument: object) -> Any:
     try:
-        return action()
+        return action(argument)
     except Exception as error:
         return type(error).__name__, str(error)
 
