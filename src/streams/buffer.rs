@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
-use crate::py::buffer::{Buffer as View, bytes, bytes_of, is_bytes_like, is_exact_bytes};
+use crate::py::buffer::{Buffer as View, bytes, bytes_of, is_bytes_like, is_exact_bytes, recycle};
 use crate::py::{Any, AsObject, Own, Res, Stop, Visitor, bytearray, names, value};
 
 /// A part of this size, kept from a block eight times as large, is moved out of it.
@@ -78,7 +78,9 @@ impl Content {
     /// Moves a small rest out of a large block.
     fn give_back(&mut self, left: usize, block: usize) {
         if left == 0 {
-            *self = Content::EMPTY;
+            if let Content::Piece { bytes, .. } = std::mem::replace(self, Content::EMPTY) {
+                recycle(bytes);
+            }
         } else if block >= WORTH_MOVING && left <= block / 8 {
             let rest = self.look(<[u8]>::to_vec);
             *self = Content::Run { bytes: rest, start: 0 };
