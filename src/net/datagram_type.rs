@@ -74,8 +74,13 @@ fn get_extra_info(this: &DatagramTransport, args: Args<'_>) -> Res<Option<Own<An
     Ok(known.or_else(|| default.map(AsObject::own)))
 }
 
-fn set_protocol(this: &DatagramTransport, protocol: &Any) {
-    this.protocol.set(protocol.own());
+static SET_PROTOCOL: Signature<1> =
+    Signature { method: "set_protocol", names: [&names::PROTOCOL], positional: 1, required: 1 };
+
+fn set_protocol(this: &DatagramTransport, args: Args<'_>) -> Res<()> {
+    let [protocol] = args.bind(&SET_PROTOCOL)?;
+    this.protocol.put(protocol.map(AsObject::own));
+    Ok(())
 }
 
 /// Makes the type.
@@ -122,9 +127,9 @@ pub(super) fn build() -> Res<&'static Any> {
             c"resume_reading($self, /)\n--\n\nDeliver to the protocol again.",
             |this: &DatagramTransport| this.resume_reading(),
         )
-        .one(
+        .args(
             c"set_protocol",
-            c"set_protocol($self, protocol, /)\n--\n\nSet a new protocol.",
+            c"set_protocol($self, /, protocol)\n--\n\nSet a new protocol.",
             set_protocol,
         )
         .noargs(

@@ -96,15 +96,21 @@ pub(super) fn build() -> Res<&'static Any> {
     .weakrefs(TransportState::weakrefs_offset())
     .repr(repr)
     .getter(c"__class__", |_: &Transport| STOCK.get().transport_class.clone())
-    .one(
+    .args(
         c"write",
-        c"write($self, data, /)\n--\n\nSend these bytes when the running callback or step is over. Never blocks.",
-        |this: &Transport, data: &Any| this.write(data),
+        c"write($self, /, data)\n--\n\nSend these bytes when the running callback or step is over. Never blocks.",
+        |this: &Transport, args: Args<'_>| {
+            let [data] = args.bind(&WRITE)?;
+            data.map_or(Ok(()), |data| this.write(data))
+        },
     )
-    .one(
+    .args(
         c"writelines",
-        c"writelines($self, list_of_data, /)\n--\n\nSend a list (or any iterable) of bytes.",
-        |this: &Transport, lines: &Any| this.write_lines(lines),
+        c"writelines($self, /, list_of_data)\n--\n\nSend a list (or any iterable) of bytes.",
+        |this: &Transport, args: Args<'_>| {
+            let [lines] = args.bind(&WRITELINES)?;
+            lines.map_or(Ok(()), |lines| this.write_lines(lines))
+        },
     )
     .noargs(
         c"write_eof",
@@ -146,10 +152,13 @@ pub(super) fn build() -> Res<&'static Any> {
         c"resume_reading($self, /)\n--\n\nDeliver to the protocol again.",
         |this: &Transport| this.resume_reading(),
     )
-    .one(
+    .args(
         c"set_protocol",
-        c"set_protocol($self, protocol, /)\n--\n\nSet a new protocol.",
-        |this: &Transport, protocol: &Any| this.set_protocol(protocol),
+        c"set_protocol($self, /, protocol)\n--\n\nSet a new protocol.",
+        |this: &Transport, args: Args<'_>| {
+            let [protocol] = args.bind(&SET_PROTOCOL)?;
+            protocol.map_or(Ok(()), |protocol| this.set_protocol(protocol))
+        },
     )
     .noargs(
         c"get_protocol",
@@ -212,6 +221,12 @@ pub(super) fn build() -> Res<&'static Any> {
     .build()
 }
 
+static WRITE: Signature<1> =
+    Signature { method: "write", names: [&names::DATA], positional: 1, required: 1 };
+static WRITELINES: Signature<1> =
+    Signature { method: "writelines", names: [&names::LIST_OF_DATA], positional: 1, required: 1 };
+static SET_PROTOCOL: Signature<1> =
+    Signature { method: "set_protocol", names: [&names::PROTOCOL], positional: 1, required: 1 };
 static FATAL_ERROR: Signature<2> = Signature {
     method: "_fatal_error",
     names: [&names::EXC, &names::MESSAGE],

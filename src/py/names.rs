@@ -230,6 +230,7 @@ names! {
     GETSOCKNAME = c"getsockname",
     GET_BUFFER = c"get_buffer",
     HIGH = c"high",
+    LIST_OF_DATA = c"list_of_data",
     LOW = c"low",
     PAUSE_WRITING = c"pause_writing",
     PEERNAME = c"peername",
