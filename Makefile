@@ -58,8 +58,8 @@ test: build $(STAMP)-test  ## Run every test there is; one failing part does not
 	    done; \
 	    awk "$$TALLY" $(PARTS:%=$(LOGS)/%.log); exit $$status
 
-test-rust:  ## Test the reactor, without an interpreter
-	@$(call part,cargo test --quiet -p aioxide-reactor $(ARGS))
+test-rust:  ## Test the reactor and the load client, without an interpreter
+	@$(call part,cargo test --quiet -p aioxide-reactor -p aioxide-netload $(ARGS))
 
 test-python: build $(STAMP)-test  ## Run pytest over tests/
 	@$(call part,$(PY) -m pytest $(ARGS))
@@ -99,8 +99,14 @@ fmt: $(STAMP)-lint  ## Format the code and fix what can be fixed
 
 # --- measuring -----------------------------------------------------------------------------------
 
-bench: build $(STAMP)-bench  ## Measure aioxide against asyncio and its peers
+bench:  ## Measure aioxide against asyncio and its peers: both of the next, one after the other
+	@$(MAKE) --no-print-directory -k -j1 bench-loop bench-net
+
+bench-loop: build $(STAMP)-bench  ## Measure the loop and what tasks do
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-net: build $(STAMP)-bench  ## Measure servers under load, beside a bare epoll server
+	@$(PY) -m benchmarks.net $(ARGS)
 
 # --- keeping house -------------------------------------------------------------------------------
 
@@ -115,7 +121,8 @@ lock:  ## Pin the newest versions of the tools in requirements/
 clean:  ## Remove everything that make made
 	rm -rf $(VENV) target .cache
 
-.PHONY: help demo build test $(PARTS) differential-long lint lint-rust lint-python fmt bench lock clean
+.PHONY: help demo build test $(PARTS) differential-long lint lint-rust lint-python fmt \
+    bench bench-loop bench-net lock clean
 
 # --- the environment -----------------------------------------------------------------------------
 

@@ -1,0 +1,197 @@
+"""One measurement: a server on its core, the client on the other, and what the client found.
+
+Both are ended with this process, even if it is killed: a server that nobody watches would weigh on
+every figure that is taken after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.runner import DEBUG_SWITCHES, ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.net.cells import Amount, Cell
+
+LIMIT = "limit"
+TRIM = "+trim"
+# glibc gives the top of the heap back, and maps large blocks one by one, as long as nobody says
+# otherwise. 32 MiB is the most that it takes for the second.
+RAISED = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+START_TIMEOUT = 20.0
+PATIENCE = 20.0
+PR_SET_PDEATHSIG = 1
+
+
+class NotServedError(Exception):
+    """This contestant has no figure for this cell; the message says why."""
+
+
+class MissingError(Exception):
+    """The engine is not there at all."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An engine, or the bare server, with what its environment adds."""
+
+    engine: str
+    label: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether this is the bare server."""
+        return self.engine == LIMIT
+
+
+THE_LIMIT = Contestant(LIMIT, LIMIT)
+
+
+def plain(engine: str) -> Contestant:
+    """The engine as it is."""
+    return Contestant(engine, engine)
+
+
+def untrimmed(engine: str) -> Contestant:
+    """The engine with glibc told to keep its memory."""
+    return Contestant(engine, engine + TRIM, RAISED)
+
+
+def cores() -> tuple[int, int]:
+    """The server's core and the client's; the same one where there is only one."""
+    there = sorted(os.sched_getaffinity(0))
+    return there[-1], there[0]
+
+
+def built() -> Path:
+    """Build the client and the bare servers, unless they are, and say where they are."""
+    command = ["cargo", "build", "--release", "--package", "aioxide-netload"]
+    options = ["--message-format", "json-render-diagnostics", "--quiet"]
+    output = subprocess.run(
+        [*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    for line in output.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == "aioxide-netload":
+            return Path(message["executable"])
+    raise FileNotFoundError("cargo built no aioxide-netload")
+
+
+def spawn(
+    command: Sequence[str], core: int, environment: Mapping[str, str], *, verbose: bool
+) -> subprocess.Popen[bytes]:
+    """A process on one core that does not outlive this one."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def prepare() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.sched_setaffinity(0, {core})
+
+    kept = {k: v for k, v in os.environ.items() if k not in DEBUG_SWITCHES}
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=kept | dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if verbose else subprocess.DEVNULL,
+        preexec_fn=prepare,
+    )
+
+
+def server_command(
+    program: Path, contestant: Contestant, cell: Cell, path: str | None
+) -> list[str]:
+    """How to start the server of this cell."""
+    unix = ["--unix", path] if path else []
+    if contestant.is_limit:
+        if cell.interface == "udp":
+            return [str(program), "serve-udp"]
+        return [str(program), "serve-tcp", "--service", cell.service, *cell.bare, *unix]
+    busy = ["--busy-thread"] if cell.busy_thread else []
+    module = [sys.executable, "-m", "benchmarks.net.server"]
+    return [*module, contestant.engine, cell.interface, cell.service, *unix, *busy]
+
+
+@contextlib.contextmanager
+def serving(
+    program: Path, contestant: Contestant, cell: Cell, *, verbose: bool
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The server's process id and what it said, until the end of the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "socket") if cell.unix else None
+        command = server_command(program, contestant, cell, path)
+        server = spawn(command, cores()[0], contestant.environment, verbose=verbose)
+        try:
+            said = first_line(server).strip()
+            yield server.pid, {"address": said} if contestant.is_limit else json.loads(said)
+        finally:
+            server.kill()
+            server.communicate()
+
+
+def first_line(server: subprocess.Popen[bytes]) -> str:
+    """What the server says when it is ready."""
+    assert server.stdout is not None
+    line = b""
+    deadline = time.monotonic() + START_TIMEOUT
+    while not line.endswith(b"\n"):
+        left = max(0.0, deadline - time.monotonic())
+        if not select.select([server.stdout], [], [], left)[0]:
+            raise NotServedError(f"not ready after {START_TIMEOUT:.0f} s")
+        piece = os.read(server.stdout.fileno(), 4096)
+        if not piece:
+            raise NotServedError(f"crashed ({server.wait()})")
+        line += piece
+    return line.decode()
+
+
+def measure(
+    program: Path, contestant: Contestant, cell: Cell, amount: Amount, *, verbose: bool = False
+) -> dict[str, float]:
+    """What the client found; an error of this module if there is nothing to find."""
+    with serving(program, contestant, cell, verbose=verbose) as (process, said):
+        if "missing" in said:
+            raise MissingError(said["missing"])
+        if "unable" in said:
+            raise NotServedError(said["unable"])
+        address = ["--to", said["address"], "--server-pid", str(process)]
+        command = [str(program), *cell.client(amount), *address]
+        client = spawn_client(command)
+        try:
+            output, errors = client.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            client.kill()
+            client.communicate()
+            raise NotServedError(f"not done after {PATIENCE:.0f} s") from None
+        if client.returncode:
+            raise NotServedError(errors.decode().strip() or f"client failed ({client.returncode})")
+        found: dict[str, float] = json.loads(output)
+        return found
+
+
+def spawn_client(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """The client, whose complaints are read."""
+    core = cores()[1]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )
