@@ -1,4 +1,4 @@
-"""One measurement: a server on its core, the client on the other, and what the client found.
+"""One measurement: a server on its core, the client on another, and what the client found.
 
 Both are ended with this process, even if it is killed: a server that nobody watches would weigh on
 every figure that is taken after it.
@@ -41,10 +41,6 @@ class NotServedError(Exception):
     """This contestant has no figure for this cell; the message says why."""
 
 
-class MissingError(Exception):
-    """The engine is not there at all."""
-
-
 @dataclass(frozen=True)
 class Contestant:
     """An engine, or the bare server, with what its environment adds."""
@@ -72,10 +68,17 @@ def untrimmed(engine: str) -> Contestant:
     return Contestant(engine, engine + TRIM, RAISED)
 
 
-def cores() -> tuple[int, int]:
-    """The server's core and the client's; the same one where there is only one."""
+def cores(cell: Cell) -> tuple[set[int], set[int]]:
+    """The server's cores and the client's: one for each, the same where there is only one.
+
+    With a busy thread both may run anywhere. Were the two threads of the server kept on one core,
+    the loop's would wait out the interpreter's switch interval of 5 ms after each wait of its own,
+    on any engine, and nothing could be told from that.
+    """
     there = sorted(os.sched_getaffinity(0))
-    return there[-1], there[0]
+    if cell.busy_thread:
+        return set(there), set(there)
+    return {there[-1]}, {there[0]}
 
 
 def built() -> Path:
@@ -93,14 +96,14 @@ def built() -> Path:
 
 
 def spawn(
-    command: Sequence[str], core: int, environment: Mapping[str, str], *, verbose: bool
+    command: Sequence[str], cores: set[int], environment: Mapping[str, str], *, verbose: bool
 ) -> subprocess.Popen[bytes]:
-    """A process on one core that does not outlive this one."""
+    """A process on these cores that does not outlive this one."""
     prctl = ctypes.CDLL(None).prctl
 
     def prepare() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
 
     kept = {k: v for k, v in os.environ.items() if k not in DEBUG_SWITCHES}
     return subprocess.Popen(
@@ -136,7 +139,7 @@ def serving(
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "socket") if cell.unix else None
         command = server_command(program, contestant, cell, path)
-        server = spawn(command, cores()[0], contestant.environment, verbose=verbose)
+        server = spawn(command, cores(cell)[0], contestant.environment, verbose=verbose)
         try:
             said = first_line(server).strip()
             yield server.pid, {"address": said} if contestant.is_limit else json.loads(said)
@@ -166,13 +169,11 @@ def measure(
 ) -> dict[str, float]:
     """What the client found; an error of this module if there is nothing to find."""
     with serving(program, contestant, cell, verbose=verbose) as (process, said):
-        if "missing" in said:
-            raise MissingError(said["missing"])
-        if "unable" in said:
-            raise NotServedError(said["unable"])
+        if "address" not in said:
+            raise NotServedError(said.get("missing") or said["unable"])
         address = ["--to", said["address"], "--server-pid", str(process)]
         command = [str(program), *cell.client(amount), *address]
-        client = spawn_client(command)
+        client = spawn_client(command, cores(cell)[1])
         try:
             output, errors = client.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -185,13 +186,12 @@ def measure(
         return found
 
 
-def spawn_client(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def spawn_client(command: Sequence[str], cores: set[int]) -> subprocess.Popen[bytes]:
     """The client, whose complaints are read."""
-    core = cores()[1]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )

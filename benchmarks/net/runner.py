@@ -8,7 +8,6 @@ half a second each; cells are shuffled from round to round.
 from __future__ import annotations
 
 import random
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.net.cells import Cell
     from benchmarks.progress import Progress
 
+ATTEMPTS = 2
 # aioxide on asyncio's streams is measured when it is asked for by name.
 USUAL = tuple(name for name in BY_NAME if name != "aioxide-std")
 
@@ -97,12 +97,18 @@ def run(
 def measure_once(
     program: Path, contestant: Contestant, cell: Cell, settings: Settings, results: NetResults
 ) -> None:
-    """One figure more for one contestant; one failure is enough to have none."""
+    """One figure more for one contestant; who fails twice in a row has none at all."""
     measured = results.at(cell.name, contestant.label)
     if measured.failed:
         return
-    try:
-        found = arena.measure(program, contestant, cell, settings.amount, verbose=settings.verbose)
-        measured.add(figures(cell, found))
-    except (arena.NotServedError, arena.MissingError, subprocess.SubprocessError) as error:
-        measured.failed = str(error)
+    for _ in range(ATTEMPTS):
+        try:
+            found = arena.measure(
+                program, contestant, cell, settings.amount, verbose=settings.verbose
+            )
+        except arena.NotServedError as error:
+            why = str(error)
+        else:
+            measured.add(figures(cell, found))
+            return
+    measured.failed = why

@@ -21,7 +21,7 @@ use crate::sockets;
 const PIECE: usize = 256 * 1024;
 const WARM_UP: u64 = 32 << 20;
 /// A server that does not move for so long never will.
-const STALLED: Duration = Duration::from_secs(5);
+const STALLED: Duration = Duration::from_secs(2);
 
 type Transfer = fn(&OwnedFd, u64) -> io::Result<()>;
 

@@ -16,7 +16,6 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -31,7 +30,7 @@ use crate::sockets;
 /// server's backlog.
 const OPENED_AT_ONCE: usize = 64;
 /// No answer to anybody for so long means that none will come.
-const STALLED: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+const STALLED: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 const BUFFER: usize = 256 * 1024;
 /// Answers from this size on are dropped in the kernel once they have been compared.
 const LARGE: usize = 16 * 1024;
@@ -179,9 +178,8 @@ impl Client {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        self.events.clear();
-        if epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&STALLED))? == 0 {
-            return Err(io::Error::other("stalled: no answer for 5 s"));
+        if sockets::wait(&self.epoll, &mut self.events, Some(&STALLED))? == 0 {
+            return Err(io::Error::other("stalled: no answer for 2 s"));
         }
         for place in 0..self.events.len() {
             self.advance(self.events[place].data.u64() as usize)?;

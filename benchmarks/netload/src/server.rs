@@ -9,7 +9,6 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
@@ -80,8 +79,7 @@ pub fn tcp(service: Option<&str>, path: Option<&str>, buffer: usize) -> io::Resu
     announce(&address)?;
     let mut events: Vec<epoll::Event> = Vec::with_capacity(1024);
     loop {
-        events.clear();
-        epoll::wait(&server.epoll, spare_capacity(&mut events), None)?;
+        sockets::wait(&server.epoll, &mut events, None)?;
         for event in &events {
             let token = event.data.u64();
             if token == LISTENER { server.accept()? } else { server.serve(token as usize)? }
@@ -202,8 +200,7 @@ pub fn udp() -> io::Result<()> {
     let mut buffer = vec![0; 65536];
     let mut events: Vec<epoll::Event> = Vec::with_capacity(1);
     loop {
-        events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        sockets::wait(&epoll, &mut events, None)?;
         while let Ok((got, from)) = socket.recv_from(&mut buffer) {
             // A full buffer loses the datagram, as on any network.
             let _ = socket.send_to(&buffer[..got], from);

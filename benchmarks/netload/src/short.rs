@@ -8,7 +8,6 @@ use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
@@ -19,7 +18,7 @@ use crate::histogram::Histogram;
 use crate::report::Report;
 use crate::sockets;
 
-const STALLED: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+const STALLED: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 struct Life {
     socket: OwnedFd,
@@ -69,9 +68,8 @@ impl Client<'_> {
         }
         let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
         while self.open > 0 {
-            events.clear();
-            if epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&STALLED))? == 0 {
-                return Err(io::Error::other("stalled: no answer for 5 s"));
+            if sockets::wait(&self.epoll, &mut events, Some(&STALLED))? == 0 {
+                return Err(io::Error::other("stalled: no answer for 2 s"));
             }
             for event in &events {
                 self.advance(event.data.u64() as usize)?;

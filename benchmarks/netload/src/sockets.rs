@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As many connections as may wait to be accepted; the kernel caps it.
@@ -42,4 +45,16 @@ pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised, opening too many says so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Replace `events` by what is ready; zero when nothing was in time. A signal, or a debugger that
+/// attaches, does not end the wait.
+#[inline]
+pub fn wait(
+    epoll: &OwnedFd,
+    events: &mut Vec<epoll::Event>,
+    timeout: Option<&Timespec>,
+) -> io::Result<usize> {
+    events.clear();
+    Ok(retry_on_intr(|| epoll::wait(epoll, spare_capacity(events), timeout))?)
 }

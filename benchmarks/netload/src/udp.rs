@@ -12,7 +12,6 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -21,6 +20,7 @@ use crate::arguments::Arguments;
 use crate::clock::{Used, now};
 use crate::histogram::Histogram;
 use crate::report::Report;
+use crate::sockets;
 
 const HEADER: usize = 16;
 const LOST_AFTER: u64 = 100_000_000;
@@ -126,7 +126,7 @@ impl Client {
     /// How many sockets had something to receive.
     fn turn(&mut self) -> io::Result<usize> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
-        epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&LOOK_EVERY))?;
+        sockets::wait(&self.epoll, &mut events, Some(&LOOK_EVERY))?;
         for event in &events {
             self.receive(event.data.u64() as usize)?;
         }
