@@ -130,7 +130,7 @@ def dress(panel: Any) -> None:
 
 def draw_growth(plt: Any, results: NetResults, folder: Path, stem: str) -> list[Path]:
     """Lines: cost over the number of connections, a panel for each interface."""
-    there = [i for i in GROWING if any(c in results.cells for c in growth_of(i).values())]
+    there = [i for i in GROWING if all(c in results.cells for c in growth_of(i).values())]
     palette = with_asyncio(results)
     if len(there) < len(GROWING) or not palette:
         return []

@@ -60,6 +60,12 @@ pub fn download(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
 fn measured(arguments: &Arguments, transfer: Transfer) -> Result<Report, Box<dyn Error>> {
     let server = arguments.text("server-pid").map(str::parse).transpose()?;
     let bytes: u64 = arguments.number("bytes")?;
+    let transfer = |socket: &OwnedFd, bytes| {
+        transfer(socket, bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other("stalled: nothing moved for 2 s"),
+            _ => error,
+        })
+    };
     transfer(&connect(arguments.address()?)?, WARM_UP.min(bytes))?;
     let socket = connect(arguments.address()?)?;
     let used = Used::begin(server);
