@@ -237,6 +237,8 @@ impl Listener {
                 &[&callback, &args, value::none_ref(), &exception],
             )?;
         }
+        // As asyncio's `add_reader` here: in this context, even if the protocol resumed meanwhile.
+        transport.read_context.set(context.own());
         transport.begin_reading()
     }
 

@@ -300,6 +300,8 @@ impl Transport {
 
     /// The protocol knows of the connection: read, and tell who waits for it.
     fn start(&self, waiter: &Any) -> Res<()> {
+        // As asyncio's `add_reader` here: in this context, even if the protocol resumed meanwhile.
+        self.read_context.clear();
         self.begin_reading()?;
         if !waiter.is_none() && !value::is_true(&*waiter.call_method(&names::DONE, &[])?)? {
             waiter.call_method(&names::SET_RESULT, &[value::none_ref()])?;

@@ -128,14 +128,14 @@ impl Transport {
     #[inline]
     fn push(&self, data: Own<Any>) -> Res<()> {
         self.pending.push(data);
+        if self.is_blocked() {
+            return self.maybe_pause_protocol();
+        }
         if self.in_outbox.get() {
             if !self.limits.is_above_high(self.pending.size()) {
                 return Ok(());
             }
             return self.flush();
-        }
-        if self.is_blocked() {
-            return self.maybe_pause_protocol();
         }
         let running = current::running();
         // SAFETY: a look; nothing runs.
@@ -161,7 +161,16 @@ impl Transport {
         if self.pending.is_empty() || self.is_blocked() {
             return Ok(());
         }
-        self.flush()
+        let sent = self.pending.send(self.fd.get());
+        if sent.is_ok() && self.pending.is_empty() {
+            return Ok(());
+        }
+        // Whoever wrote has left its context, so what comes of it is heard in the transport's own.
+        let Some(context) = self.read_context.get() else { return self.conclude(sent) };
+        context::enter(&context)?;
+        let concluded = self.conclude(sent);
+        context::exit(&context);
+        concluded
     }
 
     /// Sends what was put aside, now. What is left waits for room.
@@ -169,7 +178,12 @@ impl Transport {
         if self.pending.is_empty() || self.is_blocked() {
             return Ok(());
         }
-        if let Err(failure) = self.pending.send(self.fd.get()) {
+        let sent = self.pending.send(self.fd.get());
+        self.conclude(sent)
+    }
+
+    fn conclude(&self, sent: std::io::Result<()>) -> Res<()> {
+        if let Err(failure) = sent {
             self.pending.clear();
             let exception = fetch(os_error(&failure));
             return self.fatal_error(&exception, LOST);
