@@ -23,5 +23,6 @@ The parts, in the order in which data flows through them:
                    primitives that are wrong on purpose
     compare.py     two engines to a verdict, also with a cancellation at every point in turn;
                    shrink.py makes a difference small
+    network/       a family apart, with programs of its own: both ends of a connection
     workers.py     spreads programs over processes, and survives crashes and hangs
 """

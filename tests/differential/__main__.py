@@ -3,6 +3,9 @@
 Each program has a seed, so a failure is named by a number: `--show SEED` prints its program,
 and `--seed SEED --programs 1` runs it alone. `--only lock,queue` makes programs about these
 families alone; `--sweep-every 1` cancels every task of every program at every point.
+
+`--only network` is a family apart: scripts for two ends of a connection. Without `--only` there are
+programs of all other families and then, for every ten programs, one such script.
 """
 
 from __future__ import annotations
@@ -15,15 +18,20 @@ import time
 from tests.differential import engines, workers
 from tests.differential.catalogue import FAMILIES
 from tests.differential.generate import seeded
+from tests.differential.network import draw, script
 from tests.differential.program import render
+from tests.differential.workers import NETWORK
 
 MOST_REPORTS = 20
 TOO_MANY = 200
+PROGRAMS_PER_SCRIPT = 10
 
 
 def _families(text: str) -> tuple[str, ...]:
     """The families that an argument names."""
     families = tuple(text.split(","))
+    if families == (NETWORK,):
+        return families
     unknown = [family for family in families if family not in FAMILIES]
     if unknown:
         raise argparse.ArgumentTypeError(f"no such family: {', '.join(unknown)}")
@@ -40,15 +48,35 @@ def main() -> int:
     parser.add_argument("--reference", default="stock", choices=engines.names())
     parser.add_argument("--show", type=int, metavar="SEED", help="print a seed's program")
     parser.add_argument(
-        "--only", type=_families, default=(), metavar="FAMILIES", help=", ".join(FAMILIES)
+        "--only",
+        type=_families,
+        default=(),
+        metavar="FAMILIES",
+        help=", ".join((*FAMILIES, NETWORK)),
     )
     parser.add_argument("--sweep-every", type=int, default=100, metavar="N", help="0 for never")
     options = parser.parse_args()
     if options.show is not None:
-        print(render(seeded(options.show, options.only)))
+        if options.only == (NETWORK,):
+            print(script.render(draw.seeded(options.show)))
+        else:
+            print(render(seeded(options.show, options.only)))
         return 0
     engines.engine(options.engine)  # fails here, not in every worker, when it is not built
 
+    shares = [(options.only, options.programs)]
+    if not options.only:
+        shares.append(((NETWORK,), options.programs // PROGRAMS_PER_SCRIPT))
+    failed = 0
+    for only, count in shares:
+        failed += _run(options, only, count)
+    total = sum(count for _, count in shares)
+    print(f"differential: {total - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def _run(options: argparse.Namespace, only: tuple[str, ...], count: int) -> int:
+    """Run so many programs of some families; how many failed."""
     began = time.monotonic()
     failures = []
     undecided = swept = 0
@@ -56,9 +84,9 @@ def main() -> int:
         options.reference,
         options.engine,
         options.seed,
-        options.seed + options.programs,
+        options.seed + count,
         1,
-        options.only,
+        only,
         options.sweep_every,
     )
     for result in workers.run(job, options.jobs):
@@ -71,17 +99,16 @@ def main() -> int:
             print(result.text, end="\n\n", flush=True)
         if len(failures) == TOO_MANY:
             print(f"stopped: {TOO_MANY} failures say enough; what passed was not counted")
-            print(f"differential: 0 passed, {TOO_MANY} failed")
-            return 1
+            return TOO_MANY
     seconds = time.monotonic() - began
+    kind = "scripts of the network" if only == (NETWORK,) else "programs"
     print(f"{options.reference} and {options.engine}, Python {sys.version.split()[0]}: ", end="")
-    print(f"{options.programs} programs from seed {options.seed} in {seconds:.1f} s")
-    print(f"{swept} cancellations, each at another point of some program")
+    print(f"{count} {kind} from seed {options.seed} in {seconds:.1f} s")
+    if swept:
+        print(f"{swept} cancellations, each at another point of some program")
     if undecided:
         print(f"{undecided} of them undecided: the reference did not agree with itself")
-    failed = len({failure.seed for failure in failures})
-    print(f"differential: {options.programs - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return len({failure.seed for failure in failures})
 
 
 if __name__ == "__main__":

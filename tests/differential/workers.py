@@ -16,16 +16,16 @@ import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.differential.compare import Pair, report
+from tests.differential import compare as programs
+from tests.differential import shrink as programs_made_small
 from tests.differential.engines import engine
-from tests.differential.shrink import shrink
+from tests.differential.network import compare as scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.differential.compare import Difference
-    from tests.differential.program import Program
-
+#: The family whose programs are of another kind: scripts for two ends of a connection.
+NETWORK = "network"
 PATIENCE = 30.0
 SHRUNK_PER_WORKER = 3
 
@@ -62,7 +62,15 @@ class Failure(NamedTuple):
 def _work(job: Job, state: Any, out: Connection) -> None:
     """In the worker: state[0] is the current seed, state[1] grows with each comparison."""
     faulthandler.enable()
-    pair = Pair(engine(job.reference), engine(job.engine))
+    pair: Any
+    shrink: Any
+    report: Any
+    if job.only == (NETWORK,):
+        pair = scripts.NetworkPair(engine(job.reference), engine(job.engine))
+        shrink, report = scripts.shrink, scripts.report
+    else:
+        pair = programs.Pair(engine(job.reference), engine(job.engine))
+        shrink, report = programs_made_small.shrink, programs.report
     seeds = range(job.first, job.last, job.step)
     shrunk = 0
 
@@ -75,7 +83,7 @@ def _work(job: Job, state: Any, out: Connection) -> None:
             beat()
             yield seed
 
-    def compare(program: Program) -> Difference | None:
+    def compare(program: Any) -> Any:
         beat()
         return pair.compare(program)
 
