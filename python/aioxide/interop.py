@@ -42,7 +42,7 @@ def connect() -> None:
                 tasks.__class__ = _AllTasks
             if sys.version_info >= (3, 14):
                 _connect_call_graph()
-            os.register_at_fork(after_in_child=_after_fork_in_child)
+            os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
             _connected = True
 
 
@@ -90,6 +90,13 @@ def _connect_call_graph() -> None:
     for name in ("future_add_to_awaited_by", "future_discard_from_awaited_by"):
         for module in (asyncio.futures, asyncio, sys.modules["aioxide"]):
             setattr(module, name, getattr(_core, name))
+
+
+def _before_fork() -> None:
+    # Else both processes would send what the callback that forks has written.
+    loop: Any = asyncio._get_running_loop()  # noqa: SLF001
+    if isinstance(loop, _core.Loop):
+        loop._send_written()  # noqa: SLF001
 
 
 def _after_fork_in_child() -> None:

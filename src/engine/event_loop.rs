@@ -834,6 +834,11 @@ pub(super) fn build() -> Res<&'static Any> {
             this.check_closed()
         })
         .noargs(
+            c"_send_written",
+            c"_send_written($self, /)\n--\n\nSend at once what was to go out after the callback that runs.",
+            |this: &EventLoop| this.outbox().send(this),
+        )
+        .noargs(
             c"_forked",
             c"_forked($self, /)\n--\n\nThis is a forked child: do not share the parent's queue.",
             |this: &EventLoop| this.io.get().map_or((), Io::forked),
