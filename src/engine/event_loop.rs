@@ -130,6 +130,8 @@ pub(crate) struct LoopState {
     tasks: TaskList,
     io: OnceCell<Io>,
     outbox: Outbox,
+    /// How many entries of the ready queue are Tasks that endpoints have woken in this turn.
+    pub(super) woken: Cell<usize>,
     /// Listeners that wait for the process to have a descriptor for them.
     starved: RefCell<Vec<Own<Any>>>,
     /// The Task that is being stepped.
@@ -168,6 +170,7 @@ impl LoopState {
             tasks: TaskList::new(),
             io: OnceCell::new(),
             outbox: Outbox::new(),
+            woken: Cell::new(0),
             starved: RefCell::new(Vec::new()),
             current: Cell::new(std::ptr::null()),
             published: Cell::new(std::ptr::null()),
@@ -263,6 +266,15 @@ impl EventLoop {
     #[inline(always)]
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// Runs what wakes Tasks by what the kernel said, and runs no Python code.
+    #[inline(always)]
+    pub(crate) fn waking<R>(&self, wake: impl FnOnce() -> R) -> R {
+        let before = self.ready.len();
+        let result = wake();
+        self.woken.set(self.woken.get() + self.ready.len() - before);
+        result
     }
 
     /// Borrowed for one operation at a time, none of which runs Python code.

@@ -2,8 +2,10 @@
 //!
 //! A turn is asyncio's: wait if there is nothing to do, take what became ready and what is due,
 //! then run exactly what was in the queue at that moment. Two things differ where no program can
-//! tell. While something is ready and no descriptor is watched the kernel is not asked at all. And
-//! the GIL is let go only when the loop really waits: a look with a zero timeout comes first.
+//! tell. While something is ready and no descriptor is watched, or nothing is ready but Tasks that
+//! were woken by what the kernel said a moment ago, it is not asked at all. And the GIL is let go
+//! only when the loop really waits: a look with a zero timeout comes first, unless there is no other
+//! thread that could take it.
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use super::event_loop::{EventLoop, Timer};
 use super::handle::{Call, Handle};
 use super::ready::Entry;
 use crate::py::error::{check_signals, fetch, is_fatal, os_error, preserving, restore, unraisable};
-use crate::py::{Any, AsObject, Raised, Res, names, thread_ident, value};
+use crate::py::{Any, AsObject, Raised, Res, is_only_thread, names, thread_ident, value};
 use crate::tasks::future::Future;
 use crate::tasks::job::Job;
 use crate::tasks::step;
@@ -71,9 +73,10 @@ fn turns(this: &EventLoop) -> Res<()> {
 fn turn(this: &EventLoop) -> Res<()> {
     if this.ready().is_empty() && !this.stopping.get() {
         wait(this)?;
-    } else if this.is_watching() {
+    } else if this.is_watching() && this.woken.get() != this.ready().len() {
         look(this)?;
     }
+    this.woken.set(0);
     if !this.timers().is_empty() {
         take_due_timers(this);
     }
@@ -115,7 +118,7 @@ fn look(this: &EventLoop) -> Res<bool> {
 /// Waits for a descriptor, another thread, a signal or the next timer.
 fn wait(this: &EventLoop) -> Res<()> {
     current::withdraw(this)?;
-    if this.is_watching() && look(this)? {
+    if this.is_watching() && !is_only_thread() && look(this)? {
         return Ok(());
     }
     // A signal that came since the last bytecode has no other moment; its handler may have

@@ -51,7 +51,8 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
         Receiver::Stream if !event_loop.debug() => streaming::reader_of(this),
         _ => None,
     };
-    let fed = match fed.map(|reader| streaming::feed(this, reader)) {
+    let fed = fed.map(|reader| event_loop.waking(|| streaming::feed(this, reader)));
+    let fed = match fed {
         Some(Fed::Well) => return Ok(()),
         fed => fed,
     };

@@ -388,6 +388,18 @@ pub(crate) fn without_gil<T, F: FnOnce() -> T + Send>(f: F) -> T {
     f()
 }
 
+/// Whether this is the only thread that Python knows of, so that nobody waits for the GIL.
+#[inline]
+pub(crate) fn is_only_thread() -> bool {
+    // SAFETY: the GIL is held, so this thread has a state, which lives. New states are put at the
+    // list's head, so if ours is there and has no next, it is alone; no other is looked at.
+    unsafe {
+        let mine = ffi::PyThreadState_Get();
+        ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get()) == mine
+            && ffi::PyThreadState_Next(mine).is_null()
+    }
+}
+
 /// What `threading.get_ident()` returns here.
 #[inline]
 pub(crate) fn thread_ident() -> u64 {

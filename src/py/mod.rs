@@ -31,7 +31,8 @@ pub(crate) mod weak;
 
 pub(crate) use args::{Args, Leading, Signature, unexpected};
 pub(crate) use call::{
-    CFunction, Sent, context, dict_get, dict_remove, dict_set, import, thread_ident, without_gil,
+    CFunction, Sent, context, dict_get, dict_remove, dict_set, import, is_only_thread,
+    thread_ident, without_gil,
 };
 pub(crate) use class::{BoundMethod, Builder, Class, TypeCell, bound};
 pub(crate) use entry::conjure;
