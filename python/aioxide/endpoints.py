@@ -30,7 +30,19 @@ from aioxide import _core
 from aioxide.stock import Declared, StockLoop
 
 # What the native half does with the descriptor instead of calling these.
-_REPLACED = ("accept", "recv", "recv_into", "send", "sendmsg", "shutdown")
+_REPLACED = (
+    "accept",
+    "recv",
+    "recv_into",
+    "recvfrom",
+    "send",
+    "sendmsg",
+    "sendto",
+    "shutdown",
+)
+
+# Whose addresses the native half can read.
+_NATIVE_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
 def _is_native(sock: object) -> bool:
@@ -84,6 +96,10 @@ class Endpoints(Declared):
         waiter: "asyncio.Future[Any] | None" = None,
         extra: dict[str, Any] | None = None,
     ) -> asyncio.DatagramTransport:
+        if not _is_native(sock) or sock.family not in _NATIVE_FAMILIES:
+            return StockLoop._make_datagram_transport(  # type: ignore[attr-defined, no-any-return]
+                self, sock, protocol, address, waiter, extra
+            )
         if _REFUSES_TAKEN_SOCKETS:
             self._ensure_fd_no_transport(sock)
         return _core.datagram_transport(self, sock, protocol, address, waiter, extra)

@@ -20,6 +20,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::os::fd::RawFd;
 
 use reactor::Interest;
@@ -27,7 +28,6 @@ use reactor::Interest;
 use super::address::Memo;
 use super::datagram_receiving::{self, Appetite};
 use super::datagram_sending::Waiting;
-use super::datagram_stock::{Way, stock};
 use super::flow::Limits;
 use crate::engine::asyncio::asyncio;
 use crate::engine::endpoint::{Endpoint, Readiness};
@@ -57,8 +57,8 @@ pub(crate) struct DatagramState {
     pub(super) event_loop: Slot<EventLoop>,
     pub(super) protocol: Slot,
     pub(super) sock: Slot,
-    /// How the socket's calls are made.
-    pub(super) way: Cell<Way>,
+    /// The socket's family, one whose addresses we know.
+    pub(super) family: Cell<c_int>,
     /// The one address that may be sent to, for a transport that was given one.
     pub(super) address: Slot,
     pub(super) has_address: Cell<bool>,
@@ -161,7 +161,7 @@ impl DatagramState {
             event_loop: Slot::new(event_loop.own()),
             protocol: Slot::new(protocol.own()),
             sock: Slot::new(sock.own()),
-            way: Cell::new(Way::Python),
+            family: Cell::new(libc::AF_UNSPEC),
             address: Slot::empty(),
             has_address: Cell::new(false),
             connected: Cell::new(false),
@@ -234,7 +234,7 @@ impl DatagramTransport {
         this.remember_addresses(parts.sock, parts.extra)?;
         let fd = value::as_int(&*parts.sock.call_method(&names::FILENO, &[])?)? as RawFd;
         this.fd.set(fd);
-        this.way.set(stock().way_of(parts.sock)?);
+        this.family.set(value::as_int(&*parts.sock.attr(&names::FAMILY)?)? as c_int);
         if let Some(address) = parts.address {
             this.address.set(address.own());
             this.has_address.set(value::is_true(address)?);

@@ -13,14 +13,14 @@ use rustix::net::{RecvFlags, recvfrom};
 
 use super::address::SockAddr;
 use super::datagram::{DatagramTransport, Life};
-use super::datagram_stock::{Way, stock};
+use super::datagram_stock::stock;
 use super::pending::borrowed;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
 use crate::engine::handle::Handle;
 use crate::py::buffer::bytes;
-use crate::py::error::{fetch, is_fatal, is_kind, os_error, restore};
-use crate::py::{Any, AsObject, Builtin, Own, Raised, Res, context, names, value};
+use crate::py::error::{fetch, is_fatal, os_error, restore};
+use crate::py::{Any, AsObject, Own, Raised, Res, context, names, value};
 
 /// The largest datagram that can be received, asyncio's `max_size`.
 pub(super) const MAX_SIZE: usize = 256 * 1024;
@@ -144,13 +144,7 @@ fn receive_some(this: &DatagramTransport) -> Res<()> {
 #[inline]
 fn receive(this: &DatagramTransport) -> Res<Arrival> {
     let Some(sock) = this.sock.get() else { return Ok(Arrival::Nothing) };
-    match this.way.get() {
-        Way::Native(_) => receive_natively(this, this.descriptor(&sock)?),
-        Way::Python => receive_by_method(&sock),
-    }
-}
-
-fn receive_natively(this: &DatagramTransport, fd: c_int) -> Res<Arrival> {
+    let fd = this.descriptor(&sock)?;
     if fd < 0 {
         return Ok(Arrival::Failed(fetch(os_error(&Errno::BADF.into()))));
     }
@@ -183,40 +177,6 @@ fn receive_natively(this: &DatagramTransport, fd: c_int) -> Res<Arrival> {
 /// What Python turns into BlockingIOError and InterruptedError.
 pub(super) fn is_for_later(errno: Errno) -> bool {
     matches!(errno, Errno::AGAIN | Errno::ALREADY | Errno::INPROGRESS | Errno::INTR)
-}
-
-#[cold]
-fn receive_by_method(sock: &Any) -> Res<Arrival> {
-    let size = value::int(MAX_SIZE as i64)?;
-    let received = match sock.call_method(&names::RECVFROM, &[&size]) {
-        Ok(received) => received,
-        Err(raised) => {
-            let exception = fetch(raised);
-            if stock().is_for_later(&exception) {
-                return Ok(Arrival::Nothing);
-            }
-            if is_kind(&exception, Builtin::OSError.get()) {
-                return Ok(Arrival::Failed(exception));
-            }
-            return Err(restore(exception));
-        }
-    };
-    let mut items = Vec::with_capacity(2);
-    value::each(&received, |item| {
-        items.push(item.own());
-        Ok(())
-    })?;
-    match <[Own<Any>; 2]>::try_from(items) {
-        Ok([data, address]) => Ok(Arrival::Datagram(data, address)),
-        Err(items) => Err(crate::py::raise(
-            Builtin::ValueError.get(),
-            &if items.len() < 2 {
-                format!("not enough values to unpack (expected 2, got {})", items.len())
-            } else {
-                "too many values to unpack (expected 2)".to_owned()
-            },
-        )),
-    }
 }
 
 impl DatagramTransport {

@@ -14,7 +14,7 @@ use rustix::net::{SendFlags, send, sendto};
 use super::address::SockAddr;
 use super::datagram::{DatagramTransport, Life};
 use super::datagram_receiving::{is_for_later, report};
-use super::datagram_stock::{Way, stock};
+use super::datagram_stock::stock;
 use super::pending::borrowed;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
@@ -158,9 +158,7 @@ impl DatagramTransport {
             let text = format!("'NoneType' object has no attribute '{method}'");
             return Err(raise(Builtin::AttributeError.get(), &text));
         };
-        if let Way::Native(family) = self.way.get()
-            && let Some(destination) = self.destination(family, address)?
-        {
+        if let Some(destination) = self.destination(address)? {
             let fd = self.descriptor(&sock)?;
             if is_exact_bytes(data) {
                 return Ok(Departure::of(destination.send(fd, bytes_of(data))));
@@ -176,11 +174,11 @@ impl DatagramTransport {
 
     /// `None`: the address is not for us to judge.
     #[inline]
-    fn destination(&self, family: c_int, address: &Any) -> Res<Option<Destination>> {
+    fn destination(&self, address: &Any) -> Res<Option<Destination>> {
         if self.connected.get() {
             return Ok(Some(Destination::Peer));
         }
-        Ok(self.memo.destination(family, address)?.map(Destination::Address))
+        Ok(self.memo.destination(self.family.get(), address)?.map(Destination::Address))
     }
 
     #[cold]

@@ -2,26 +2,12 @@
 //! Python's asyncio differs from others, its own code is looked at and not its version, because
 //! such changes come in bug-fix releases, too.
 
-use std::ffi::c_int;
-
-use super::address;
 use crate::py::error::discard;
-use crate::py::{Any, AsObject, Global, Own, Res, import, names, value};
-
-/// How a transport's system calls are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
-    /// By us, on a socket of this family.
-    Native(c_int),
-    /// By the methods of the object that stands for the socket: it is of another class, or its
-    /// addresses are of a kind that we do not know.
-    Python,
-}
+use crate::py::{Any, Global, Own, Res, import, names, value};
 
 /// What is imported.
 pub(super) struct Stock {
     pub(super) transport_class: Own<Any>,
-    socket_class: Own<Any>,
     blocking_error: Own<Any>,
     interrupted_error: Own<Any>,
     /// What asyncio counts for a datagram besides its bytes when it is put aside.
@@ -41,7 +27,6 @@ pub(super) fn load() -> Res<()> {
     let [header_on_entry, header_on_exit] = headers(&transport_class)?;
     STOCK.fill(Stock {
         transport_class,
-        socket_class: import(c"socket", c"socket")?,
         blocking_error: import(c"builtins", c"BlockingIOError")?,
         interrupted_error: import(c"builtins", c"InterruptedError")?,
         header_on_entry,
@@ -66,15 +51,6 @@ fn headers(transport_class: &Any) -> Res<[i64; 2]> {
 }
 
 impl Stock {
-    /// Subclasses of `socket.socket` may override its methods, so they are called.
-    pub(super) fn way_of(&self, sock: &Any) -> Res<Way> {
-        if !value::type_of(sock).is(&*self.socket_class) {
-            return Ok(Way::Python);
-        }
-        let family = value::as_int(&*sock.attr(&names::FAMILY)?)? as c_int;
-        Ok(if address::knows(family) { Way::Native(family) } else { Way::Python })
-    }
-
     /// Whether the exception says that the call can be made later.
     pub(super) fn is_for_later(&self, exception: &Any) -> bool {
         use crate::py::error::is_kind;
