@@ -200,6 +200,9 @@ impl Io {
     /// Makes `endpoint` the one that is told of this descriptor, which its owner has just opened or
     /// taken over: what is known of it from before is forgotten. It is not kept alive by this.
     pub(crate) fn attach<S: Endpoint>(&self, fd: RawFd, endpoint: &Object<S>) {
+        if fd < 0 {
+            return; // A closed socket's: its owner meets that in its first system call.
+        }
         let mut old = None;
         if let Some(place) = self.watches().get(fd).and_then(|watch| watch.endpoint.as_ref()) {
             // The kernel may have forgotten the number or not; this makes both the same.

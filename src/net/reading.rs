@@ -131,7 +131,7 @@ pub(super) fn with_shared_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
 #[inline]
 fn receive_small(this: &Transport) -> Res<Arrival> {
     with_shared_buffer(|buffer| {
-        let received = recv(borrowed(this.fd.get()), &mut buffer[..], RecvFlags::empty());
+        let received = this.receive(&mut buffer[..]);
         arrival(received.map(|(len, _)| len), |len| {
             this.last_read.set(len as u32);
             bytes(&buffer[..len])
@@ -148,8 +148,7 @@ pub(super) fn guess_room(last: usize) -> usize {
 
 fn receive_large(this: &Transport, last: usize) -> Res<Arrival> {
     let mut made = NewBytes::with_capacity(guess_room(last))?;
-    let received = recv(borrowed(this.fd.get()), made.space(), RecvFlags::empty())
-        .map(|((filled, _), _)| filled.len());
+    let received = this.receive(made.space()).map(|((filled, _), _)| filled.len());
     arrival(received, |len| {
         this.last_read.set(len as u32);
         // SAFETY: the kernel wrote this much.
@@ -170,7 +169,7 @@ fn read_into_protocol(this: &Transport) -> Res<()> {
         Ok(buffer) => buffer,
         Err(raised) => return this.failed(raised, "Fatal read error on socket transport"),
     };
-    let received = recv(borrowed(this.fd.get()), buffer.as_mut_slice(), RecvFlags::empty());
+    let received = this.receive(buffer.as_mut_slice());
     drop(buffer);
     let len = match received {
         Ok((0, _)) => return ended(this),
@@ -211,6 +210,15 @@ fn ended(this: &Transport) -> Res<()> {
 }
 
 impl Transport {
+    /// One receive.
+    #[inline(always)]
+    pub(super) fn receive<B: rustix::buffer::Buffer<u8>>(
+        &self,
+        space: B,
+    ) -> Result<(B::Output, usize), Errno> {
+        recv(borrowed(self.descriptor()?), space, RecvFlags::empty())
+    }
+
     /// What asyncio does in `except BaseException`: KeyboardInterrupt and SystemExit go on,
     /// everything else ends the connection.
     #[cold]

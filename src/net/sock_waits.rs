@@ -366,7 +366,7 @@ impl SockWaits {
                 self.end_interest(event_loop, side)?;
             }
         }
-        waiter.wake()
+        event_loop.waking(|| waiter.wake())
     }
 }
 

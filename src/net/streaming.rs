@@ -7,9 +7,7 @@
 //! a bytes object of the reader's own, or behind what the reader holds already.
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
-use super::pending::borrowed;
 use super::reading::{LARGE, guess_room, with_shared_buffer};
 use super::transport::Transport;
 use crate::py::buffer::NewBytes;
@@ -42,7 +40,7 @@ pub(super) fn feed(this: &Transport, reader: Own<StreamReader>) -> Fed {
     let last = this.last_read.get() as usize;
     let received = if last <= LARGE {
         with_shared_buffer(|buffer| {
-            let (len, _) = recv(borrowed(this.fd.get()), &mut buffer[..], RecvFlags::empty())?;
+            let (len, _) = this.receive(&mut buffer[..])?;
             Ok((len, if len == 0 { Ok(()) } else { reader.receive_copy(&buffer[..len]) }))
         })
     } else if reader.is_drained() {
@@ -71,7 +69,7 @@ fn receive_bytes(this: &Transport, reader: &StreamReader, room: usize) -> Receiv
         Ok(made) => made,
         Err(raised) => return Ok((0, Err(raised))),
     };
-    let received = recv(borrowed(this.fd.get()), made.space(), RecvFlags::empty());
+    let received = this.receive(made.space());
     let len = received.map(|((filled, _), _)| filled.len())?;
     if len == 0 {
         return Ok((0, Ok(())));
@@ -84,10 +82,8 @@ fn receive_bytes(this: &Transport, reader: &StreamReader, room: usize) -> Receiv
 fn receive_behind(this: &Transport, reader: &StreamReader, room: usize) -> Received {
     // SAFETY: the kernel wrote as much as it says, and receiving calls nothing.
     let received = unsafe {
-        reader.receive_into(room, |space| {
-            recv(borrowed(this.fd.get()), space, RecvFlags::empty())
-                .map(|((filled, _), _)| filled.len())
-        })?
+        reader
+            .receive_into(room, |space| this.receive(space).map(|((filled, _), _)| filled.len()))?
     };
     match received {
         Ok(len) => Ok((len, Ok(()))),

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use reactor::Interest;
+use rustix::io::Errno;
 
 use super::flow::Limits;
 use super::pending::Pending;
@@ -22,6 +23,7 @@ use super::reading;
 use crate::engine::endpoint::{Endpoint, Readiness};
 use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::engine::handle::Handle;
+use crate::py::socket::descriptor_of;
 use crate::py::{
     Any, AsObject, BoundMethod, Class, Managed, Object, Own, Pool, Res, Slot, Stop, TypeCell,
     Visitor, bound, context, create, error, names, track, type_error, value,
@@ -220,6 +222,22 @@ impl TransportState {
         !self.dict.is_some()
     }
 
+    /// The descriptor, if it is still this transport's: a program may have closed the socket.
+    #[inline(always)]
+    pub(super) fn descriptor(&self) -> Result<RawFd, Errno> {
+        let fd = self.fd.get();
+        // SAFETY: a look at the socket, which nothing replaces meanwhile.
+        match unsafe { self.sock.peek() }.map(descriptor_of) {
+            None => Ok(fd),
+            Some(Ok(now)) if now == fd => Ok(fd),
+            Some(Err(raised)) => {
+                error::discard(raised);
+                Err(Errno::BADF)
+            }
+            Some(Ok(_)) => Err(Errno::BADF),
+        }
+    }
+
     /// Whether there is a descriptor to close.
     pub(super) fn is_connected(&self) -> bool {
         // SAFETY: a look, with the GIL held.
@@ -240,10 +258,13 @@ impl Transport {
         let Some(event_loop) = event_loop.cast::<LoopState>() else {
             return Err(type_error("an aioxide transport needs an aioxide event loop"));
         };
-        let fd = value::as_int(&*sock.call_method(&names::FILENO, &[])?)?;
+        let fd = descriptor_of(sock)?;
+        if fd < 0 {
+            return Err(error::os_error(&Errno::BADF.into()));
+        }
         let this = create(|| TransportState::new(event_loop))?;
         track(&this);
-        this.fd.set(fd as RawFd);
+        this.fd.set(fd);
         this.sock.set(sock.own());
         if let Some(extra) = extra {
             this.extra.set(value::dict_copy(extra)?);

@@ -161,7 +161,7 @@ impl Transport {
         if self.pending.is_empty() || self.is_blocked() {
             return Ok(());
         }
-        let sent = self.pending.send(self.fd.get());
+        let sent = self.send_pending();
         if sent.is_ok() && self.pending.is_empty() {
             return Ok(());
         }
@@ -178,8 +178,13 @@ impl Transport {
         if self.pending.is_empty() || self.is_blocked() {
             return Ok(());
         }
-        let sent = self.pending.send(self.fd.get());
+        let sent = self.send_pending();
         self.conclude(sent)
+    }
+
+    #[inline]
+    fn send_pending(&self) -> std::io::Result<()> {
+        self.pending.send(self.descriptor()?)
     }
 
     fn conclude(&self, sent: std::io::Result<()>) -> Res<()> {
@@ -220,7 +225,7 @@ impl Transport {
     }
 
     fn send_waiting(&self) -> Res<()> {
-        if let Err(failure) = self.pending.send(self.fd.get()) {
+        if let Err(failure) = self.send_pending() {
             self.pending.clear();
             self.stop_writing()?;
             let exception = fetch(os_error(&failure));
