@@ -414,6 +414,38 @@ def test_a_closed_loop_does_not_wait(pair: Pair) -> None:
         call.send(None)
 
 
+@pytest.mark.parametrize("size", [1, 7, 10_000, 65_536])
+def test_a_conversation_goes_on_whatever_the_sizes(loop: Loop, size: int) -> None:
+    # A receiver that is known to have taken all is not tried again: nothing may be missed by that.
+    async def echo(sock: socket.socket) -> None:
+        buffer = bytearray(size)
+        while data := await loop.sock_recv(sock, size):
+            await loop.sock_sendall(sock, data)
+            if count := await loop.sock_recv_into(sock, buffer):
+                await loop.sock_sendall(sock, memoryview(buffer)[:count])
+
+    async def talk(sock: socket.socket) -> None:
+        for length in [1, 2, 7, 8, 9_999, 10_000, 10_001, 65_536, 70_000] * 3:
+            sent = os.urandom(min(length, size * 100))
+            sending = asyncio.ensure_future(loop.sock_sendall(sock, sent))
+            heard = b""
+            while len(heard) < len(sent):
+                heard += await loop.sock_recv(sock, 70_000)
+            assert heard == sent
+            await sending
+        sock.shutdown(socket.SHUT_WR)
+
+    async def both() -> None:
+        with listener() as server, socket.socket() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, server.getsockname())
+            connection, _ = await loop.sock_accept(server)
+            with connection:
+                await asyncio.gather(echo(connection), talk(client))
+
+    within(loop, both())
+
+
 # Cancelling
 
 

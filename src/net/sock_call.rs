@@ -501,7 +501,7 @@ fn recv_much(
 fn sender(from: Option<&SocketAddrAny>, waits: Option<&SockWaits>) -> Res {
     let from = from.map_or_else(SockAddr::empty, SockAddr::from_any);
     match waits {
-        Some(waits) => waits.peer.received(&from),
+        Some(waits) => waits.sender(&from),
         None => address::from_kernel(&from),
     }
 }

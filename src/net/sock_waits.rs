@@ -13,16 +13,17 @@
 //! As in asyncio the last to come has the place: a second `sock_recv` of a socket puts out the
 //! first, which then waits until it is cancelled, and so do `add_reader` and `sock_recv` each other.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::os::fd::RawFd;
 
 use reactor::Interest;
 
-use super::address::Memo;
+use super::address::{Memo, SockAddr};
 use super::sock_call::{SockCall, SockCallState};
 use crate::engine::current;
 use crate::engine::endpoint::{Endpoint, MadeWay, Readiness};
 use crate::engine::event_loop::EventLoop;
+use crate::py::buffer::{bytes_of, is_exact_bytes};
 use crate::py::error::{discard, fetch, is_fatal, os_error, restore};
 use crate::py::{
     Any, AsObject, BoundMethod, Builder, Class, Object, Own, Res, Slot, Stop, TypeCell, Visitor,
@@ -87,8 +88,8 @@ pub(super) struct SockWaitsState {
     drained: Cell<bool>,
     /// Whether the peer is somewhere else, so that `spares_a_try` goes unnoticed.
     is_distant: bool,
-    /// The last address that something came from.
-    pub(super) peer: Memo,
+    /// The last address that something came from; streams have no need of it.
+    peer: OnceCell<Box<Memo>>,
     tracked: Cell<bool>,
 }
 
@@ -226,7 +227,7 @@ fn attach(
         reads_much: Cell::new(false),
         drained: Cell::new(false),
         is_distant: is_distant(socket),
-        peer: Memo::new(),
+        peer: OnceCell::new(),
         tracked: Cell::new(false),
     })?;
     // Another socket object with this number: who waits there on the other side stays, as asyncio
@@ -297,6 +298,11 @@ impl SockWaits {
         io.set_interest(self.fd, self, interest).map_err(|failure| os_error(&failure))
     }
 
+    /// The address that a datagram came from, in Python's form.
+    pub(super) fn sender(&self, from: &SockAddr) -> Res {
+        self.peer.get_or_init(|| Box::new(Memo::new())).received(from)
+    }
+
     #[inline(always)]
     pub(super) fn reads_much(&self) -> bool {
         self.reads_much.get()
@@ -346,7 +352,7 @@ impl SockWaits {
             Ok(None) => return Ok(()),
             Ok(Some(result)) => {
                 // After the end of the stream the socket would be ready for ever.
-                let is_end = side == Side::Read && !value::is_true(&result)?;
+                let is_end = side == Side::Read && is_nothing(&result)?;
                 call.finish(result, false);
                 is_end
             }
@@ -368,6 +374,15 @@ impl SockWaits {
         }
         event_loop.waking(|| waiter.wake())
     }
+}
+
+/// Whether nothing was received: no bytes, or 0 of them.
+#[inline(always)]
+fn is_nothing(result: &Any) -> Res<bool> {
+    if is_exact_bytes(result) {
+        return Ok(bytes_of(result).is_empty());
+    }
+    value::is_true(result).map(|is_true| !is_true)
 }
 
 /// What is left to do when a socket dies that is still registered.
