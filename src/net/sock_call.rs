@@ -6,10 +6,11 @@
 //! gives `None`, and is repeated when the socket is ready.
 
 use std::cell::{Cell, UnsafeCell};
+use std::ffi::c_int;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recv, recvfrom, send};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recv, recvfrom, send, sendto};
 
 use super::address::{self, SockAddr};
 use super::sock_kept;
@@ -17,7 +18,7 @@ use super::sock_waits::{Side, SockWaits};
 use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{Buffer, NewBytes, bytes, bytes_of, is_exact_bytes};
 use crate::py::error::{discard, os_error, pending_is_any, restore};
-use crate::py::python_socket::{PlainSocket, plain};
+use crate::py::python_socket::{PlainSocket, audit_sendto, plain};
 use crate::py::{
     Any, AsObject, Builder, Builtin, Class, Object, Own, Pool, Raised, Res, Slot, Stop, TypeCell,
     Visitor, create, names, raise, track, value,
@@ -248,7 +249,7 @@ impl SockCall {
             Kind::RecvFrom => self.recvfrom(&socket, waits),
             Kind::RecvFromInto => self.recvfrom_into(&socket, waits),
             Kind::SendAll => self.sendall(&socket),
-            Kind::SendTo => self.sendto(&socket),
+            Kind::SendTo => self.sendto(&socket, waits),
             Kind::Connect => self.connect(&socket),
             Kind::Accept => accept(&socket),
         }
@@ -387,8 +388,18 @@ impl SockCall {
         Ok((sent == value::len(data)?).then(value::none))
     }
 
-    fn sendto(&self, socket: &Any) -> Res<Option<Own<Any>>> {
-        unless_it_blocks(socket.call_method(&names::SENDTO, &[&self.first(), &self.second()]))
+    fn sendto(&self, socket: &Any, waits: Option<&SockWaits>) -> Res<Option<Own<Any>>> {
+        let (data, given) = (self.first(), self.second());
+        if let Some(plain) = plain(socket)
+            && let Some(buffer) = readable(&data)
+            && let Some(to) = destination(plain.family(), &given, waits)?
+        {
+            audit_sendto(socket, &given)?;
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let outcome = borrowed(plain).and_then(|fd| sendto(fd, buffer.as_slice(), flags, &to));
+            return unless_blocking(outcome)?.map(|len| value::int(len as i64)).transpose();
+        }
+        unless_it_blocks(socket.call_method(&names::SENDTO, &[&data, &given]))
     }
 
     /// Connecting goes on by itself; when the socket is writable it can say how that ended.
@@ -479,6 +490,11 @@ fn usual_buffer(given: &Any) -> Option<Buffer> {
     }
 }
 
+/// Data that a system call can send; other objects are for the socket's method to refuse.
+fn readable(given: &Any) -> Option<Buffer> {
+    Buffer::readable(given).map_err(discard).ok()
+}
+
 /// Receives into a bytes object of that size, which is cut to what came.
 fn recv_much(
     plain: PlainSocket<'_>,
@@ -503,6 +519,14 @@ fn sender(from: Option<&SocketAddrAny>, waits: Option<&SockWaits>) -> Res {
     match waits {
         Some(waits) => waits.sender(&from),
         None => address::from_kernel(&from),
+    }
+}
+
+/// The address to send to, if it needs no lookup.
+fn destination(family: c_int, given: &Any, waits: Option<&SockWaits>) -> Res<Option<SockAddr>> {
+    match waits {
+        Some(waits) => waits.destination(family, given),
+        None => address::to_kernel(family, given),
     }
 }
 

@@ -14,6 +14,7 @@
 //! first, which then waits until it is cancelled, and so do `add_reader` and `sock_recv` each other.
 
 use std::cell::{Cell, OnceCell};
+use std::ffi::c_int;
 use std::os::fd::RawFd;
 
 use reactor::Interest;
@@ -301,6 +302,11 @@ impl SockWaits {
     /// The address that a datagram came from, in Python's form.
     pub(super) fn sender(&self, from: &SockAddr) -> Res {
         self.peer.get_or_init(|| Box::new(Memo::new())).received(from)
+    }
+
+    /// The address in the kernel's form, if it needs no lookup: often that of the last datagram.
+    pub(super) fn destination(&self, family: c_int, address: &Any) -> Res<Option<SockAddr>> {
+        self.peer.get_or_init(|| Box::new(Memo::new())).destination(family, address)
     }
 
     #[inline(always)]

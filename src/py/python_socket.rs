@@ -9,13 +9,13 @@
 //! class is looked at anew, and if it is not as expected all goes through methods.
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::os::fd::RawFd;
 
 use pyo3_ffi as ffi;
 
 use super::class::is_same_method;
-use super::error::Res;
+use super::error::{Raised, Res};
 use super::global::Global;
 use super::names::{self, Name};
 use super::object::{Any, AsObject, Own};
@@ -99,6 +99,20 @@ impl PlainSocket<'_> {
     pub(crate) fn is_stream(self) -> bool {
         self.0.kind == libc::SOCK_STREAM
     }
+}
+
+unsafe extern "C" {
+    /// Missing from the binding.
+    fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+}
+
+/// Tells the interpreter's audit hooks what the method `sendto` would tell them.
+pub(crate) fn audit_sendto(socket: &Any, address: &Any) -> Res<()> {
+    // SAFETY: texts that end in NUL, and the two objects that the format asks for.
+    let told = unsafe {
+        PySys_Audit(c"socket.sendto".as_ptr(), c"OO".as_ptr(), socket.as_ptr(), address.as_ptr())
+    };
+    if told == 0 { Ok(()) } else { Err(Raised) }
 }
 
 /// The socket, if its methods are Python's own.
