@@ -185,7 +185,9 @@ impl Lookups {
         for waiting in waiting.values() {
             waiting.abandoned.store(true, Ordering::Relaxed);
         }
-        self.mailbox.take();
+        if let Some(mailbox) = self.mailbox.take() {
+            mailbox.close();
+        }
     }
 }
 

@@ -23,7 +23,7 @@ mod sock_call;
 mod sock_kept;
 mod sock_waits;
 mod socket;
-mod streaming;
+pub(crate) mod streaming;
 pub(crate) mod transport;
 mod transport_type;
 mod writing;

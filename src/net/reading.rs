@@ -16,10 +16,11 @@ use super::protocol::Receiver;
 use super::streaming::{self, Fed};
 use super::transport::Transport;
 use crate::engine::current;
+use crate::engine::endpoint::Readiness;
 use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{Buffer, NewBytes, bytes, recycle};
 use crate::py::error::{fetch, is_fatal, os_error, restore};
-use crate::py::{Any, Own, Raised, Res, context, names, runtime_error, value};
+use crate::py::{Any, AsObject, Own, Raised, Res, context, names, runtime_error, value};
 
 /// The most that one read takes, asyncio's `max_size`.
 pub(super) const MAX_SIZE: usize = 256 * 1024;
@@ -47,11 +48,21 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
     if this.is_lost() {
         return Ok(());
     }
-    let fed = match this.receiver.get() {
+    let reader = match this.receiver.get() {
         Receiver::Stream if !event_loop.debug() => streaming::reader_of(this),
         _ => None,
     };
-    let fed = fed.map(|reader| event_loop.waking(|| streaming::feed(this, reader)));
+    let again = this.looks_again.replace(false);
+    if let Some(reader) = &reader
+        && !again
+        && event_loop.waking(|| reader.announce(this.as_any()))?
+    {
+        return Ok(());
+    }
+    let fed = match this.unheard.take() {
+        Some(errno) => Some(Fed::Failed(errno)),
+        None => reader.map(|reader| event_loop.waking(|| streaming::feed(this, reader))),
+    };
     let fed = match fed {
         Some(Fed::Well) => return Ok(()),
         fed => fed,
@@ -210,6 +221,17 @@ fn ended(this: &Transport) -> Res<()> {
 }
 
 impl Transport {
+    /// Has the loop hear of the end of the stream, or of this error, which a receive has met.
+    #[cold]
+    pub(super) fn look_again(&self, unheard: Option<Errno>) {
+        self.unheard.set(unheard);
+        self.looks_again.set(true);
+        if let Some(event_loop) = self.event_loop.get() {
+            let fd = self.fd.get();
+            event_loop.ready().push_readiness(Readiness { fd, readable: true, writable: false });
+        }
+    }
+
     /// One receive.
     #[inline(always)]
     pub(super) fn receive<B: rustix::buffer::Buffer<u8>>(

@@ -78,6 +78,10 @@ pub(crate) struct TransportState {
     pub(super) protocol_connected: Cell<bool>,
     /// `sendfile` uses the descriptor meanwhile, by the loop's public methods.
     pub(super) shares_descriptor: Cell<bool>,
+    /// The next readiness is received at once.
+    pub(super) looks_again: Cell<bool>,
+    /// An error of which the protocol has not heard.
+    pub(super) unheard: Cell<Option<Errno>>,
     /// The size of the last read, from which the next buffer is guessed.
     pub(super) last_read: Cell<u32>,
     /// asyncio's `_conn_lost`: writes that went nowhere are counted in it.
@@ -188,6 +192,8 @@ impl TransportState {
             in_outbox: Cell::new(false),
             protocol_connected: Cell::new(false),
             shares_descriptor: Cell::new(false),
+            looks_again: Cell::new(false),
+            unheard: Cell::new(None),
             last_read: Cell::new(0),
             lost: Cell::new(0),
             tracked: Cell::new(false),

@@ -13,6 +13,7 @@ use super::hooks::{Hooks, Methods};
 use super::stock::stock;
 use super::transport;
 use crate::engine::asyncio::asyncio;
+use crate::net::streaming::receive_now;
 use crate::py::class::raise_object;
 use crate::py::error::{fetch, is_kind, raise_instance, restore};
 use crate::py::{
@@ -33,6 +34,8 @@ pub(crate) struct ReaderState {
     /// The limit as it was given.
     limit_object: Slot,
     pub(super) eof: Cell<bool>,
+    /// There is something to receive, which the coroutine that was woken for it will do.
+    arrived: Cell<bool>,
     pub(super) paused: Cell<bool>,
     pub(super) exception: Slot,
     /// The coroutine that waits for data, or whatever was put into `_waiter`.
@@ -116,6 +119,7 @@ impl ReaderState {
             limit: Cell::new(DEFAULT_LIMIT),
             limit_object: Slot::empty(),
             eof: Cell::new(false),
+            arrived: Cell::new(false),
             paused: Cell::new(false),
             exception: Slot::empty(),
             waiter: Slot::empty(),
@@ -187,9 +191,35 @@ impl StreamReader {
         unsafe { self.buffer.receive(room, receive) }
     }
 
+    /// Wakes who waits for bytes, who will receive them by itself; whether there is such a one.
+    #[inline]
+    pub(crate) fn announce(&self, transport: &Any) -> Res<bool> {
+        let waits = |waiter: &Any| waiter.cast_exact::<CoroutineState>().is_some();
+        // SAFETY: a look at the fields; nothing runs.
+        let is_awaited = unsafe { self.waiter.peek() }.is_some_and(waits);
+        if !is_awaited || !self.transport.holds(transport) {
+            return Ok(false);
+        }
+        self.arrived.set(true);
+        self.wake_waiter().map(|()| true)
+    }
+
+    /// The transport that feeds this reader.
+    #[inline(always)]
+    pub(crate) fn transport(&self) -> Option<Own<Any>> {
+        self.transport.get()
+    }
+
+    /// Whether who reads need not wait on.
+    #[inline(always)]
+    pub(crate) fn has_news(&self) -> bool {
+        !self.buffer.is_empty() || self.eof.get()
+    }
+
     /// Wakes who waits for what was received. Whether `pause` is to be called now.
     #[inline]
     pub(crate) fn received_quietly(&self) -> Res<bool> {
+        self.arrived.set(false);
         self.wake_waiter()?;
         Ok(self.holds_too_much())
     }
@@ -467,9 +497,17 @@ impl StreamReader {
         if this.place.get() == FOLLOWING {
             return still_waiting(this.drive(exception)?);
         }
-        self.waiter.clear();
+        if self.waiter.holds(this) {
+            self.waiter.clear();
+        }
+        let arrived = self.arrived.replace(false);
         match exception {
             Some(exception) => Err(restore(exception)),
+            None if arrived && !receive_now(self)? => {
+                // Somebody else was faster, or the end has come, of which the loop hears.
+                self.waiter.set(this.own().into_any());
+                this.wait().map(Some)
+            }
             None => Ok(None),
         }
     }
