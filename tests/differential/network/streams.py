@@ -35,9 +35,10 @@ READING, WRITING = 0, 1
 class Waits:
     """Operations of one kind, one after the other."""
 
-    def __init__(self, world: World, who: int) -> None:
+    def __init__(self, world: World, who: int, reader: Any = None) -> None:
         self.world = world
         self.who = who
+        self.reader = reader
         self.queue: list[tuple[str, Callable[[], Coroutine[Any, Any, Any]]]] = []
         self.running: asyncio.Task[None] | None = None
         self.since = 0
@@ -64,12 +65,20 @@ class Waits:
             result = await call()
         except asyncio.CancelledError as error:
             self.world.note(self.who, f"{what} was cancelled: {error.args}")
+            self._forget_blocks(what)
         except Exception as error:
             self.world.note(self.who, f"{what} ! {told(error)}{_attributes(error)}")
+            self._forget_blocks(what)
         else:
             self.world.note(self.who, f"{what} = {_short(result)}")
         self.running = None
         self._next()
+
+    def _forget_blocks(self, what: str) -> None:
+        # What a read() to the end had taken before it was cancelled, asyncio loses; here it is
+        # given back. That is wanted, and must not make all that follows differ.
+        if what == "read(-1)":
+            self.reader._buffer.clear()
 
     async def end(self) -> None:
         """Cancel what is left."""
@@ -102,7 +111,8 @@ class _Acts:
 
     def __init__(self, world: World, reader: Any, writer: Any, peer: Any) -> None:
         self.world, self.reader, self.writer, self.peer = world, reader, writer, peer
-        self.reads, self.writes = Waits(world, READING), Waits(world, WRITING)
+        self.reads = Waits(world, READING, reader)
+        self.writes = Waits(world, WRITING, reader)
 
     def act(self, act: Act) -> None:
         getattr(self, act.kind)(act.n)
