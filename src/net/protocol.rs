@@ -34,6 +34,7 @@ impl Transport {
         } else {
             Receiver::Protocol
         });
+        self.promised.set(std::ptr::null());
         self.protocol.set(protocol.own());
         self.protocol_connected.set(true);
         Ok(())

@@ -57,6 +57,7 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
         && !again
         && event_loop.waking(|| reader.announce(this.as_any()))?
     {
+        this.promised.set(&**reader);
         return Ok(());
     }
     let fed = match this.unheard.take() {

@@ -46,8 +46,9 @@ pub(super) fn reader_of(this: &Transport) -> Option<Own<StreamReader>> {
 pub(crate) fn receive_now(reader: &StreamReader) -> Res<bool> {
     let Some(transport) = reader.transport() else { return Ok(true) };
     let Some(transport) = transport.cast_exact::<TransportState>() else { return Ok(true) };
-    let feeds = reader_of(transport).is_some_and(|fed| fed.is(reader));
-    if !feeds || !transport.is_connected() {
+    if !std::ptr::eq(transport.promised.replace(std::ptr::null()), reader)
+        || !transport.is_connected()
+    {
         return Ok(reader.has_news());
     }
     let unheard = match feed(transport, reader.own()) {

@@ -28,6 +28,7 @@ use crate::py::{
     Any, AsObject, BoundMethod, Class, Managed, Object, Own, Pool, Res, Slot, Stop, TypeCell,
     Visitor, bound, context, create, error, names, track, type_error, value,
 };
+use crate::streams::StreamReader;
 
 pub(crate) type Transport = Object<TransportState>;
 
@@ -78,6 +79,9 @@ pub(crate) struct TransportState {
     pub(super) protocol_connected: Cell<bool>,
     /// `sendfile` uses the descriptor meanwhile, by the loop's public methods.
     pub(super) shares_descriptor: Cell<bool>,
+    /// The reader that was told of bytes, compared and never followed: until somebody sets another
+    /// protocol its step may receive them.
+    pub(super) promised: Cell<*const StreamReader>,
     /// The next readiness is received at once.
     pub(super) looks_again: Cell<bool>,
     /// An error of which the protocol has not heard.
@@ -192,6 +196,7 @@ impl TransportState {
             in_outbox: Cell::new(false),
             protocol_connected: Cell::new(false),
             shares_descriptor: Cell::new(false),
+            promised: Cell::new(std::ptr::null()),
             looks_again: Cell::new(false),
             unheard: Cell::new(None),
             last_read: Cell::new(0),
