@@ -295,8 +295,17 @@ impl Io {
         changed
     }
 
+    /// The endpoint leaves, and closes the descriptor, which nobody else in this process has.
+    pub(crate) fn detach_closing(&self, fd: RawFd, endpoint: &impl AsObject) {
+        self.leave(fd, endpoint, true);
+    }
+
     /// The endpoint leaves: its descriptor is about to be closed, or it dies.
     pub(crate) fn detach(&self, fd: RawFd, endpoint: &impl AsObject) {
+        self.leave(fd, endpoint, false);
+    }
+
+    fn leave(&self, fd: RawFd, endpoint: &impl AsObject, closes: bool) {
         let mine = |watch: &Watch| {
             watch.endpoint.as_ref().is_some_and(|place| place.is(endpoint.as_any()))
         };
@@ -306,7 +315,11 @@ impl Io {
         let (place, wanted) = self.watches().update(fd, |watch| watch.endpoint.take());
         // At once: when the number is used again, the kernel must know nothing of this one.
         if let Some(reactor) = self.reactor() {
-            let _ = reactor.set_interest(fd, wanted);
+            if closes && wanted.is_none() {
+                reactor.forget(fd);
+            } else {
+                let _ = reactor.set_interest(fd, wanted);
+            }
         }
         drop(place.and_then(Place::release));
     }

@@ -88,7 +88,11 @@ impl Transport {
         let event_loop = self.event_loop.take();
         if let Some(event_loop) = &event_loop {
             if let Some(io) = event_loop.living_io() {
-                io.detach(self.fd.get(), self);
+                if self.owns_descriptor() {
+                    io.detach_closing(self.fd.get(), self);
+                } else {
+                    io.detach(self.fd.get(), self);
+                }
             }
             super::listener::descriptor_freed(event_loop);
         }

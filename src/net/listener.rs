@@ -6,11 +6,12 @@
 //! when one of the loop's own connections closes or after asyncio's delay of a second.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 
 use reactor::Interest;
 use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getsockname};
 
 use super::pending::borrowed;
 use super::transport::Transport;
@@ -40,7 +41,12 @@ pub(crate) struct ListenerState {
     server: Slot,
     context: Slot,
     fd: RawFd,
+    /// The address of every connection, if it is bound to one and not to all.
+    address: Option<SocketAddr>,
     batch: u32,
+    /// As many as came last time are accepted, and twice that if they were all: to ask when there
+    /// is none left costs as much as to accept one.
+    expected: Cell<u32>,
     /// Waits for a descriptor to become free.
     starved: Cell<bool>,
     /// When the last shortage was reported.
@@ -87,7 +93,7 @@ impl Endpoint for ListenerState {
 
     fn ready(this: &Listener, event_loop: &EventLoop, _: Readiness) -> Res<()> {
         current::withdraw(event_loop)?;
-        for _ in 0..this.batch {
+        for accepted in 0..this.expected.get() {
             // A protocol that was made just now may have closed the server.
             if !this.is_listening(event_loop)? {
                 return Ok(());
@@ -96,13 +102,17 @@ impl Endpoint for ListenerState {
             match acceptfrom_with(borrowed(this.fd), flags) {
                 Ok((fd, peer)) => this.welcome(event_loop, fd, peer)?,
                 Err(Errno::CONNABORTED) if cfg!(Py_3_14) => {}
-                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {
+                    this.expected.set(accepted.max(1));
+                    return Ok(());
+                }
                 Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                     return this.starve(event_loop, errno);
                 }
                 Err(errno) => return Err(os_error(&errno.into())),
             }
         }
+        this.expected.set((this.expected.get() * 2).min(this.batch));
         Ok(())
     }
 }
@@ -130,7 +140,9 @@ pub(crate) fn listen(event_loop: &EventLoop, args: Args<'_>) -> Res<()> {
         server: Slot::some(server.map(AsObject::own)),
         context: Slot::new(context),
         fd,
+        address: own_address(fd),
         batch: backlog.clamp(1, i64::from(BATCH)) as u32,
+        expected: Cell::new(backlog.clamp(1, i64::from(BATCH)) as u32),
         starved: Cell::new(false),
         reported: Cell::new(f64::NEG_INFINITY),
         tracked: Cell::new(false),
@@ -151,6 +163,12 @@ pub(crate) fn stop_listening(event_loop: &EventLoop, fd: &Any) -> Res<()> {
         io.detach(fd, listener);
     }
     Ok(())
+}
+
+/// What every accepted connection has as its own address.
+fn own_address(fd: RawFd) -> Option<SocketAddr> {
+    let address = SocketAddr::try_from(getsockname(borrowed(fd)).ok()?).ok()?;
+    (!address.ip().is_unspecified()).then_some(address)
 }
 
 impl Listener {
@@ -191,6 +209,7 @@ impl Listener {
         let transport =
             Transport::over_accepted(event_loop, fd, &protocol, server.as_deref(), context.own())
                 .and_then(|transport| {
+                    transport.remember_listener(self.address);
                     transport.remember_peer(peer.as_ref())?;
                     self.log(event_loop, &transport)?;
                     Ok(transport)

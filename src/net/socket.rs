@@ -97,6 +97,11 @@ impl Transport {
         Ok(extra)
     }
 
+    /// Remembers the own address of an accepted connection, if that is its listener's.
+    pub(super) fn remember_listener(&self, address: Option<SocketAddr>) {
+        self.own.set(address);
+    }
+
     /// Remembers the peer of an accepted connection; an address of the internet needs no Python
     /// object until somebody asks.
     pub(super) fn remember_peer(&self, address: Option<&SocketAddrAny>) -> Res<()> {
@@ -117,9 +122,16 @@ impl Transport {
 
     /// Before the descriptor is closed: its own address can be asked for later.
     pub(super) fn remember_own_address(&self) -> Res<()> {
-        // SAFETY: a look at who owns the descriptor.
-        let bare = unsafe { (*self.owned_fd.get()).is_some() };
-        if bare { self.complete(names::SOCKNAME.get()) } else { Ok(()) }
+        if !self.owns_descriptor() || self.own.get().is_some() || self.knows(&names::SOCKNAME)? {
+            return Ok(());
+        }
+        match getsockname(borrowed(self.fd.get())).ok().map(SocketAddr::try_from) {
+            Some(Ok(inet)) => {
+                self.own.set(Some(inet));
+                Ok(())
+            }
+            _ => self.complete(names::SOCKNAME.get()),
+        }
     }
 
     /// Finds out what a transport over a bare descriptor does not know yet.
@@ -130,7 +142,9 @@ impl Transport {
                 self.remember(&names::PEERNAME, &*python_address(&inet.as_any())?)?;
             }
         } else if is(&names::SOCKNAME) {
-            if !self.knows(&names::SOCKNAME)? && self.is_connected() {
+            if let Some(inet) = self.own.take() {
+                self.remember(&names::SOCKNAME, &*python_address(&inet.as_any())?)?;
+            } else if !self.knows(&names::SOCKNAME)? && self.is_connected() {
                 let found = match getsockname(borrowed(self.fd.get())) {
                     Ok(address) => python_address(&address)?,
                     Err(_) => value::none(),

@@ -52,8 +52,9 @@ pub(crate) struct TransportState {
     /// A descriptor that no Python socket owns.
     pub(super) owned_fd: UnsafeCell<Option<OwnedFd>>,
     pub(super) sock: Slot,
-    /// The peer's address, until it is made an object.
+    /// The peer's address and the own one, until they are made objects.
     pub(super) peer: Cell<Option<SocketAddr>>,
+    pub(super) own: Cell<Option<SocketAddr>>,
     pub(super) server: Slot,
     /// What `get_extra_info` knows; made complete only when needed.
     pub(super) extra: Slot,
@@ -179,6 +180,7 @@ impl TransportState {
             owned_fd: UnsafeCell::new(None),
             sock: Slot::empty(),
             peer: Cell::new(None),
+            own: Cell::new(None),
             server: Slot::empty(),
             extra: Slot::empty(),
             read_context: Slot::empty(),
@@ -249,10 +251,15 @@ impl TransportState {
         }
     }
 
+    /// Whether the descriptor is this transport's alone: there is no Python socket.
+    pub(super) fn owns_descriptor(&self) -> bool {
+        // SAFETY: a look, with the GIL held.
+        unsafe { (*self.owned_fd.get()).is_some() }
+    }
+
     /// Whether there is a descriptor to close.
     pub(super) fn is_connected(&self) -> bool {
-        // SAFETY: a look, with the GIL held.
-        self.sock.is_some() || unsafe { (*self.owned_fd.get()).is_some() }
+        self.sock.is_some() || self.owns_descriptor()
     }
 }
 

@@ -101,6 +101,20 @@ impl Reactor {
         Ok(())
     }
 
+    /// Forget `fd` without telling the kernel, because it is about to be closed
+    /// and the kernel forgets it then by itself. Should a duplicate live on in
+    /// another process, its events come for a descriptor without interest: see
+    /// [`rebuild`](Self::rebuild).
+    pub fn forget(&mut self, fd: RawFd) {
+        let told = self.told(fd);
+        if !told.is_none() {
+            self.record(fd, told, Interest::NONE);
+        }
+        if let Some(entry) = self.entry(fd) {
+            entry.wanted = Interest::NONE;
+        }
+    }
+
     /// Whether changes wait to be told.
     #[inline]
     pub fn is_unsettled(&self) -> bool {
