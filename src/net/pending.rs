@@ -1,4 +1,7 @@
 //! Bytes that wait to be sent: the bytes objects that were written, uncopied, in order.
+//!
+//! Mostly there is one. It lies in the transport itself, because each line of memory less that a
+//! connection touches counts when there are thousands; a queue is made for those after it.
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -9,17 +12,19 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
 use crate::py::buffer::{bytes_of, recycle};
-use crate::py::{Any, Own};
+use crate::py::{Any, Own, Slot};
 
 /// More pieces than this go out in a further call.
 const PIECES: usize = 64;
 
 /// The queue. What it holds are exact bytes objects, which are dropped without running any code.
 pub(super) struct Pending {
-    pieces: UnsafeCell<VecDeque<Own<Any>>>,
+    first: Slot,
     /// How much of the first piece is sent.
     sent: Cell<usize>,
     size: Cell<usize>,
+    /// Those after the first; none without a first.
+    rest: UnsafeCell<Option<Box<VecDeque<Own<Any>>>>>,
 }
 
 /// The descriptor for a system call.
@@ -36,15 +41,20 @@ pub(super) fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
 
 impl Pending {
     pub(super) const fn new() -> Pending {
-        Pending { pieces: UnsafeCell::new(VecDeque::new()), sent: Cell::new(0), size: Cell::new(0) }
+        Pending {
+            first: Slot::empty(),
+            sent: Cell::new(0),
+            size: Cell::new(0),
+            rest: UnsafeCell::new(None),
+        }
     }
 
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
-    fn pieces(&self) -> &mut VecDeque<Own<Any>> {
+    fn rest(&self) -> &mut Option<Box<VecDeque<Own<Any>>>> {
         // SAFETY: private; nothing below runs Python code during a borrow (the pieces are bytes),
         // and the GIL is held.
-        unsafe { &mut *self.pieces.get() }
+        unsafe { &mut *self.rest.get() }
     }
 
     #[inline(always)]
@@ -61,11 +71,16 @@ impl Pending {
     #[inline]
     pub(super) fn push(&self, bytes: Own<Any>) {
         self.size.set(self.size.get() + bytes_of(&bytes).len());
-        self.pieces().push_back(bytes);
+        if self.first.is_some() {
+            self.rest().get_or_insert_default().push_back(bytes);
+        } else {
+            self.first.set(bytes);
+        }
     }
 
     pub(super) fn clear(&self) {
-        self.pieces().clear();
+        self.first.clear();
+        *self.rest() = None;
         self.sent.set(0);
         self.size.set(0);
     }
@@ -74,21 +89,15 @@ impl Pending {
     #[inline]
     pub(super) fn send(&self, fd: RawFd) -> io::Result<()> {
         while !self.is_empty() {
-            let before = self.size();
-            let offered = match self.send_once(fd) {
-                Ok((taken, offered)) => {
-                    self.advance(taken);
-                    taken == offered
-                }
-                Err(Errno::AGAIN | Errno::INTR) => false,
+            let (taken, offered) = match self.send_once(fd) {
+                Ok(sent) => sent,
+                Err(Errno::AGAIN | Errno::INTR) => break,
                 Err(errno) => return Err(errno.into()),
             };
-            if !offered || self.size() == before {
+            self.advance(taken);
+            if taken < offered {
                 break;
             }
-        }
-        if self.is_empty() && self.pieces().capacity() > PIECES {
-            *self.pieces() = VecDeque::new();
         }
         Ok(())
     }
@@ -97,20 +106,20 @@ impl Pending {
     #[inline]
     fn send_once(&self, fd: RawFd) -> Result<(usize, usize), Errno> {
         let fd = borrowed(fd);
-        let pieces = self.pieces();
-        if pieces.len() == 1 {
-            let rest = &bytes_of(&pieces[0])[self.sent.get()..];
-            return Ok((send(fd, rest, SendFlags::NOSIGNAL)?, rest.len()));
-        }
+        // SAFETY: a system call, during which nothing can change the field.
+        let Some(first) = (unsafe { self.first.peek() }) else { return Ok((0, 0)) };
+        let first = &bytes_of(first)[self.sent.get()..];
+        let Some(rest) = self.rest() else {
+            return Ok((send(fd, first, SendFlags::NOSIGNAL)?, first.len()));
+        };
         let mut slices = [IoSlice::new(&[]); PIECES];
-        let mut offered = 0;
-        let mut count = 0;
-        let mut skip = self.sent.get();
-        for (place, piece) in slices.iter_mut().zip(pieces.iter()) {
-            let rest = &bytes_of(piece)[skip..];
-            skip = 0;
-            *place = IoSlice::new(rest);
-            offered += rest.len();
+        slices[0] = IoSlice::new(first);
+        let mut offered = first.len();
+        let mut count = 1;
+        for (place, piece) in slices[1..].iter_mut().zip(rest.iter()) {
+            let piece = bytes_of(piece);
+            *place = IoSlice::new(piece);
+            offered += piece.len();
             count += 1;
         }
         let mut control = SendAncillaryBuffer::default();
@@ -118,18 +127,23 @@ impl Pending {
         Ok((taken, offered))
     }
 
+    #[inline]
     fn advance(&self, mut taken: usize) {
         self.size.set(self.size.get() - taken);
         taken += self.sent.get();
-        let pieces = self.pieces();
-        while let Some(first) = pieces.front() {
-            let len = bytes_of(first).len();
+        while let Some(first) = self.first.take() {
+            let len = bytes_of(&first).len();
             if taken < len {
+                self.first.set(first);
                 break;
             }
             taken -= len;
-            if let Some(sent) = pieces.pop_front() {
-                recycle(sent);
+            recycle(first);
+            if let Some(rest) = self.rest() {
+                self.first.put(rest.pop_front());
+                if rest.is_empty() {
+                    *self.rest() = None;
+                }
             }
         }
         self.sent.set(taken);

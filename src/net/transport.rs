@@ -44,55 +44,57 @@ pub(super) enum Life {
     Closed,
 }
 
-/// A transport's fields.
+/// A transport's fields, those first that every packet touches: a server with thousands of
+/// connections waits for memory more than for anything else.
+#[repr(C)]
 pub(crate) struct TransportState {
     pub(super) event_loop: Slot<EventLoop>,
     pub(super) protocol: Slot,
-    pub(super) receiver: Cell<Receiver>,
-    /// A descriptor that no Python socket owns.
-    pub(super) owned_fd: UnsafeCell<Option<OwnedFd>>,
     pub(super) sock: Slot,
-    /// The peer's address and the own one, until they are made objects.
-    pub(super) peer: Cell<Option<SocketAddr>>,
-    pub(super) own: Cell<Option<SocketAddr>>,
-    pub(super) server: Slot,
-    /// What `get_extra_info` knows; made complete only when needed.
-    pub(super) extra: Slot,
     /// In which the protocol hears of what was read.
     pub(super) read_context: Slot,
-    /// In which it hears that it may write again, if that is another.
-    pub(super) write_context: Slot,
-    /// Who waits for everything to be sent, in `sendfile`.
-    pub(super) empty_waiter: Slot,
-    dict: Slot,
-    weakrefs: Managed,
-    pub(super) pending: Pending,
-    pub(super) limits: Limits,
     pub(super) fd: Cell<RawFd>,
+    /// The size of the last read, from which the next buffer is guessed.
+    pub(super) last_read: Cell<u32>,
     interest: Cell<Interest>,
     pub(super) life: Cell<Life>,
+    pub(super) receiver: Cell<Receiver>,
     /// `write_eof` was called.
     pub(super) eof: Cell<bool>,
     /// `pause_reading` was called.
     pub(super) paused: Cell<bool>,
     /// It stands in the loop's outbox.
     pub(super) in_outbox: Cell<bool>,
-    pub(super) protocol_connected: Cell<bool>,
-    /// `sendfile` uses the descriptor meanwhile, by the loop's public methods.
-    pub(super) shares_descriptor: Cell<bool>,
+    /// The next readiness is received at once.
+    pub(super) looks_again: Cell<bool>,
+    pub(super) pending: Pending,
     /// The reader that was told of bytes, compared and never followed: until somebody sets another
     /// protocol its step may receive them.
     pub(super) promised: Cell<*const StreamReader>,
-    /// The next readiness is received at once.
-    pub(super) looks_again: Cell<bool>,
+    pub(super) limits: Limits,
+    /// Who waits for everything to be sent, in `sendfile`.
+    pub(super) empty_waiter: Slot,
     /// An error of which the protocol has not heard.
     pub(super) unheard: Cell<Option<Errno>>,
-    /// The size of the last read, from which the next buffer is guessed.
-    pub(super) last_read: Cell<u32>,
-    /// asyncio's `_conn_lost`: writes that went nowhere are counted in it.
-    pub(super) lost: Cell<u32>,
+    pub(super) protocol_connected: Cell<bool>,
+    /// `sendfile` uses the descriptor meanwhile, by the loop's public methods.
+    pub(super) shares_descriptor: Cell<bool>,
     tracked: Cell<bool>,
     finalized: Cell<bool>,
+    /// asyncio's `_conn_lost`: writes that went nowhere are counted in it.
+    pub(super) lost: Cell<u32>,
+    pub(super) server: Slot,
+    /// What `get_extra_info` knows; made complete only when needed.
+    pub(super) extra: Slot,
+    /// In which the protocol hears that it may write again, if that is another.
+    pub(super) write_context: Slot,
+    dict: Slot,
+    weakrefs: Managed,
+    /// A descriptor that no Python socket owns.
+    pub(super) owned_fd: UnsafeCell<Option<OwnedFd>>,
+    /// The peer's address and the own one, until they are made objects.
+    pub(super) peer: Cell<Option<SocketAddr>>,
+    pub(super) own: Cell<Option<SocketAddr>>,
 }
 
 static TYPE: TypeCell = TypeCell::new();
