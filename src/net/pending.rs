@@ -24,7 +24,7 @@ pub(super) struct Pending {
     sent: Cell<usize>,
     size: Cell<usize>,
     /// Those after the first; none without a first.
-    rest: UnsafeCell<Option<Box<VecDeque<Own<Any>>>>>,
+    rest: UnsafeCell<VecDeque<Own<Any>>>,
 }
 
 /// The descriptor for a system call.
@@ -45,13 +45,13 @@ impl Pending {
             first: Slot::empty(),
             sent: Cell::new(0),
             size: Cell::new(0),
-            rest: UnsafeCell::new(None),
+            rest: UnsafeCell::new(VecDeque::new()),
         }
     }
 
     #[allow(clippy::mut_from_ref)]
     #[inline(always)]
-    fn rest(&self) -> &mut Option<Box<VecDeque<Own<Any>>>> {
+    fn rest(&self) -> &mut VecDeque<Own<Any>> {
         // SAFETY: private; nothing below runs Python code during a borrow (the pieces are bytes),
         // and the GIL is held.
         unsafe { &mut *self.rest.get() }
@@ -72,7 +72,7 @@ impl Pending {
     pub(super) fn push(&self, bytes: Own<Any>) {
         self.size.set(self.size.get() + bytes_of(&bytes).len());
         if self.first.is_some() {
-            self.rest().get_or_insert_default().push_back(bytes);
+            self.rest().push_back(bytes);
         } else {
             self.first.set(bytes);
         }
@@ -80,7 +80,7 @@ impl Pending {
 
     pub(super) fn clear(&self) {
         self.first.clear();
-        *self.rest() = None;
+        *self.rest() = VecDeque::new();
         self.sent.set(0);
         self.size.set(0);
     }
@@ -109,9 +109,10 @@ impl Pending {
         // SAFETY: a system call, during which nothing can change the field.
         let Some(first) = (unsafe { self.first.peek() }) else { return Ok((0, 0)) };
         let first = &bytes_of(first)[self.sent.get()..];
-        let Some(rest) = self.rest() else {
+        let rest = self.rest();
+        if rest.is_empty() {
             return Ok((send(fd, first, SendFlags::NOSIGNAL)?, first.len()));
-        };
+        }
         let mut slices = [IoSlice::new(&[]); PIECES];
         slices[0] = IoSlice::new(first);
         let mut offered = first.len();
@@ -139,11 +140,11 @@ impl Pending {
             }
             taken -= len;
             recycle(first);
-            if let Some(rest) = self.rest() {
+            let rest = self.rest();
+            if !rest.is_empty() {
                 self.first.put(rest.pop_front());
-                if rest.is_empty() {
-                    *self.rest() = None;
-                }
+            } else if rest.capacity() > PIECES {
+                *rest = VecDeque::new();
             }
         }
         self.sent.set(taken);
