@@ -156,6 +156,65 @@ def test_the_last_to_come_gets_the_data(loop: Loop, pair: Pair) -> None:
         within(loop, first)
 
 
+def test_who_was_woken_first_receives_first(loop: Loop, pair: Pair) -> None:
+    left, right = pair
+
+    async def late() -> bytes:
+        return await loop.sock_recv(right, 10)
+
+    first = waiting(loop, loop.sock_recv(right, 10))
+    left.send(b"first")
+    run_turns(loop)  # the first is woken; the second asks before the first runs
+    second = loop.create_task(late())
+    assert within(loop, first) == b"first"
+    left.send(b"second")
+    assert within(loop, second) == b"second"
+
+
+def test_a_receiver_that_finds_nothing_after_all_waits_on(loop: Loop, pair: Pair) -> None:
+    left, right = pair
+    task = waiting(loop, loop.sock_recv(right, 10))
+    left.send(b"taken")
+    loop.call_soon(right.recv, 10)
+    run_turns(loop, 3)
+    assert not task.done()
+    left.send(b"data")
+    assert within(loop, task) == b"data"
+
+
+def test_a_receiver_is_woken_once_for_what_came(ours: Loop, pair: Pair) -> None:
+    # Its socket is found to be readable again before it runs; a method shows each try.
+    left, right = pair
+    tries = 0
+
+    class Counted:
+        def fileno(self) -> int:
+            return right.fileno()
+
+        def recv(self, size: int) -> bytes:
+            nonlocal tries
+            tries += 1
+            return right.recv(size)
+
+    async def receive() -> bytes:
+        counted: Any = Counted()
+        await ours.sock_recv(counted, 10)
+        return await ours.sock_recv(counted, 10)
+
+    def busy() -> None:
+        if not task.done():
+            ours.call_soon(busy)  # so that the kernel is asked in each turn
+
+    task = waiting(ours, receive())
+    busy()
+    left.send(b"data")
+    run_turns(ours, 6)
+    assert tries == 3
+    left.send(b"more")
+    assert within(ours, task) == b"more"
+    assert tries == 4
+
+
 def test_a_reader_of_the_program_takes_the_place_of_a_receiver(loop: Loop, pair: Pair) -> None:
     left, right = pair
     task = waiting(loop, loop.sock_recv(right, 10))

@@ -132,6 +132,8 @@ pub(crate) struct LoopState {
     outbox: Outbox,
     /// How many entries of the ready queue are Tasks that endpoints have woken in this turn.
     pub(super) woken: Cell<usize>,
+    /// How often the kernel has been asked what is ready.
+    pub(super) looks: Cell<usize>,
     /// Listeners that wait for the process to have a descriptor for them.
     starved: RefCell<Vec<Own<Any>>>,
     /// The Task that is being stepped.
@@ -171,6 +173,7 @@ impl LoopState {
             io: OnceCell::new(),
             outbox: Outbox::new(),
             woken: Cell::new(0),
+            looks: Cell::new(0),
             starved: RefCell::new(Vec::new()),
             current: Cell::new(std::ptr::null()),
             published: Cell::new(std::ptr::null()),
@@ -275,6 +278,13 @@ impl EventLoop {
         let result = wake();
         self.woken.set(self.woken.get() + self.ready.len() - before);
         result
+    }
+
+    /// A number that changes whenever the kernel is asked what is ready: whoever has tried a
+    /// descriptor since knows more than an event that is still in the queue.
+    #[inline(always)]
+    pub(crate) fn looks(&self) -> usize {
+        self.looks.get()
     }
 
     /// Borrowed for one operation at a time, none of which runs Python code.

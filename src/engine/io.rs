@@ -404,6 +404,7 @@ impl Io {
             waited
         };
         self.poller.set(Some(poller));
+        event_loop.looks.set(event_loop.looks.get().wrapping_add(1));
         let count = events.len();
         if waited.is_ok() && count > 0 {
             self.dispatch(event_loop, &events);

@@ -20,7 +20,6 @@ mod protocol;
 mod reading;
 mod sock;
 mod sock_call;
-mod sock_kept;
 mod sock_waits;
 mod socket;
 pub(crate) mod streaming;

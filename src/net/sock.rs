@@ -1,12 +1,14 @@
 //! `loop.sock_recv` and its like, as coroutines of one shape: try, wait until the socket is ready,
 //! try again, return.
 //!
-//! What is tried is in `sock_call`, where it is waited in `sock_waits`. As in asyncio the second
-//! try and all further ones are made when the socket is ready, in a turn of their own; the
-//! coroutine is resumed in the next.
+//! What is tried is in `sock_call`, where it is waited in `sock_waits`. As in asyncio a coroutine is
+//! resumed in the turn after the one in which its socket is ready. What waits to send is sent when
+//! the socket is ready. What waits to receive receives when it is resumed: a Task finds what it got
+//! in the processor's caches, where asyncio first receives for all sockets that are ready, and a
+//! call that is cancelled has received nothing.
 
 use super::sock_call::{self, Kind, SockCall, SockCallState};
-use super::sock_waits::{self, Side};
+use super::sock_waits::{self, Side, SockWaits};
 use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::py::error::restore;
 use crate::py::names::Name;
@@ -53,18 +55,22 @@ fn begin(this: &Coroutine, call: &SockCall) -> Res<Sent> {
         return resolve(this, call, None);
     }
     let waits = plain.and_then(|plain| sock_waits::find(&event_loop, plain.fd(), &socket));
-    if call.receives_a_stream() && waits.as_ref().is_some_and(|waits| waits.spares_a_try()) {
-        return wait(this, call, &event_loop);
+    if let Some(waits) = &waits
+        && waits.spares_a_try(call)
+    {
+        return wait_at(waits, this, call, &event_loop);
     }
-    let done = call.attempt(waits.as_deref())?;
-    if let Some(waits) = waits
+    let done = call.attempt(&socket, waits.as_deref())?;
+    if let Some(waits) = &waits
         && call.kind().side() == Side::Read
     {
+        waits.was_tried(&event_loop);
         waits.expect_more();
     }
-    match done {
-        Some(result) => Ok(Sent::Returned(result)),
-        None => wait(this, call, &event_loop),
+    match (done, waits) {
+        (Some(result), _) => Ok(Sent::Returned(result)),
+        (None, Some(waits)) => wait_at(&waits, this, call, &event_loop),
+        (None, None) => wait(this, call, &event_loop),
     }
 }
 
@@ -77,7 +83,21 @@ fn check_is_non_blocking(socket: &Any) -> Res<()> {
     Err(raise(Builtin::ValueError.get(), "the socket must be non-blocking"))
 }
 
+/// Waits where the socket is registered.
 #[inline]
+fn wait_at(
+    waits: &SockWaits,
+    this: &Coroutine,
+    call: &SockCall,
+    event_loop: &EventLoop,
+) -> Res<Sent> {
+    call.hold()?;
+    this.place.set(WAITING);
+    call.waits_at.set(waits.let_in(event_loop, this, call.kind().side())?);
+    this.wait()
+}
+
+#[cold]
 fn wait(this: &Coroutine, call: &SockCall, event_loop: &EventLoop) -> Res<Sent> {
     call.hold()?;
     this.place.set(WAITING);
@@ -88,12 +108,29 @@ fn wait(this: &Coroutine, call: &SockCall, event_loop: &EventLoop) -> Res<Sent> 
 
 #[inline]
 fn end(this: &Coroutine, call: &SockCall, exception: Option<Own<Any>>) -> Res<Sent> {
-    let Some(exception) = exception else { return call.take_outcome().map(Sent::Returned) };
-    // Cancelled: it may still wait, and what came may have found it already.
+    let side = call.kind().side();
+    if exception.is_none() && side == Side::Write {
+        return call.take_outcome().map(Sent::Returned);
+    }
     let event_loop = call.event_loop()?;
-    sock_waits::leave(&event_loop, call.waits_at.get(), this, call.kind().side())?;
-    call.keep_outcome()?;
-    Err(restore(exception))
+    if let Some(exception) = exception {
+        // Cancelled: it may still wait.
+        sock_waits::leave(&event_loop, call.waits_at.get(), this, side)?;
+        return Err(restore(exception));
+    }
+    match sock_waits::resume(&event_loop, call)? {
+        Some(result) => Ok(Sent::Returned(result)),
+        None => wait_again(this, call, &event_loop),
+    }
+}
+
+/// Nothing was there after all. Who has come to wait meanwhile has the place.
+#[cold]
+fn wait_again(this: &Coroutine, call: &SockCall, event_loop: &EventLoop) -> Res<Sent> {
+    if sock_waits::is_waited_for(event_loop, call) {
+        return this.wait();
+    }
+    wait(this, call, event_loop)
 }
 
 /// Whether asyncio looks up the address of such a socket.
@@ -125,7 +162,7 @@ fn resolve(this: &Coroutine, call: &SockCall, exception: Option<Own<Any>>) -> Re
     };
     let first = value::item(&resolved, 0)?;
     call.set_address(value::item(&first, 4)?);
-    match call.attempt(None)? {
+    match call.attempt(&call.socket(), None)? {
         Some(result) => Ok(Sent::Returned(result)),
         None => wait(this, call, &*call.event_loop()?),
     }

@@ -13,7 +13,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recv, recvfrom, send, sendto};
 
 use super::address::{self, SockAddr};
-use super::sock_kept;
 use super::sock_waits::{Side, SockWaits};
 use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{Buffer, NewBytes, bytes, bytes_of, is_exact_bytes};
@@ -59,11 +58,12 @@ pub(super) struct SockCallState {
     first: Slot,
     /// The size, or the address to send to.
     second: Slot,
-    /// How much has been sent; whether a connection has begun.
+    /// How much has been sent; whether a connection has begun; how much to receive of a stream, if
+    /// that is a usual size.
     progress: Cell<usize>,
     /// The descriptor at which it waits, -1 before.
     pub(super) waits_at: Cell<RawFd>,
-    /// The result of a try that was made while the coroutine waited, or its exception.
+    /// What sending came to while the coroutine waited: the result, or an exception.
     outcome: Slot,
     failed: Cell<bool>,
     tracked: Cell<bool>,
@@ -104,7 +104,7 @@ impl Class for SockCallState {
 const SCRATCH: usize = 64 * 1024;
 
 /// From here on a copy costs more than a bytes object that is too large at first.
-const MUCH: usize = 16 * 1024;
+pub(super) const MUCH: usize = 16 * 1024;
 
 thread_local! {
     static RECEIVED: UnsafeCell<Box<[u8]>> = UnsafeCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -215,8 +215,8 @@ impl SockCall {
     #[inline]
     pub(super) fn receives_a_stream(&self) -> bool {
         match self.kind {
-            Kind::Recv => !sock_kept::is_any() && usual_size(&self.first()).is_some(),
-            Kind::RecvInto => !sock_kept::is_any() && usual_buffer(&self.first()).is_some(),
+            Kind::Recv => self.progress.get() > 0,
+            Kind::RecvInto => usual_buffer(&self.first()).is_some(),
             _ => false,
         }
     }
@@ -224,6 +224,9 @@ impl SockCall {
     /// What comes before the first try.
     #[inline]
     pub(super) fn prepare(&self) -> Res<()> {
+        if self.kind == Kind::Recv {
+            self.progress.set(usual_size(&self.first()).unwrap_or(0));
+        }
         if self.kind == Kind::RecvFromInto
             && (!self.second.is_some() || !value::is_true(&self.second())?)
         {
@@ -235,23 +238,16 @@ impl SockCall {
 
     /// Does it, if that is possible now. `waits` is where the socket is registered, if it is.
     #[inline]
-    pub(super) fn attempt(&self, waits: Option<&SockWaits>) -> Res<Option<Own<Any>>> {
-        let socket = self.socket();
-        if self.kind.side() == Side::Read
-            && sock_kept::is_any()
-            && let Some(kept) = self.take_kept(&socket)?
-        {
-            return Ok(Some(kept));
-        }
+    pub(super) fn attempt(&self, socket: &Any, waits: Option<&SockWaits>) -> Res<Option<Own<Any>>> {
         match self.kind {
-            Kind::Recv => self.recv(&socket, waits),
-            Kind::RecvInto => self.recv_into(&socket, waits),
-            Kind::RecvFrom => self.recvfrom(&socket, waits),
-            Kind::RecvFromInto => self.recvfrom_into(&socket, waits),
-            Kind::SendAll => self.sendall(&socket),
-            Kind::SendTo => self.sendto(&socket, waits),
-            Kind::Connect => self.connect(&socket),
-            Kind::Accept => accept(&socket),
+            Kind::Recv => self.recv(socket, waits),
+            Kind::RecvInto => self.recv_into(socket, waits),
+            Kind::RecvFrom => self.recvfrom(socket, waits),
+            Kind::RecvFromInto => self.recvfrom_into(socket, waits),
+            Kind::SendAll => self.sendall(socket),
+            Kind::SendTo => self.sendto(socket, waits),
+            Kind::Connect => self.connect(socket),
+            Kind::Accept => accept(socket),
         }
     }
 
@@ -281,9 +277,9 @@ impl SockCall {
 
     #[inline]
     fn recv(&self, socket: &Any, waits: Option<&SockWaits>) -> Res<Option<Own<Any>>> {
-        let size = self.first();
-        let (Some(plain), Some(most)) = (plain(socket), usual_size(&size)) else {
-            return unless_it_blocks(socket.call_method(&names::RECV, &[&size]));
+        let most = self.progress.get();
+        let Some(plain) = plain(socket).filter(|_| most > 0) else {
+            return unless_it_blocks(socket.call_method(&names::RECV, &[&*self.first()]));
         };
         let reads_much = waits.is_some_and(|waits| waits.reads_much());
         if most > SCRATCH || (reads_much && most > MUCH) {
@@ -296,7 +292,7 @@ impl SockCall {
             let outcome = borrowed(plain).and_then(|fd| recv(fd, &mut *space, RecvFlags::DONTWAIT));
             let Some((len, _)) = unless_blocking(outcome)? else { return Ok(None) };
             if let Some(waits) = waits {
-                waits.note_received(len, most, MUCH);
+                waits.note_received(len, most);
             }
             bytes(&space[..len]).map(Some)
         })
@@ -311,7 +307,7 @@ impl SockCall {
                 borrowed(plain).and_then(|fd| recv(fd, buffer.as_mut_slice(), RecvFlags::DONTWAIT));
             let Some((len, _)) = unless_blocking(outcome)? else { return Ok(None) };
             if let Some(waits) = waits {
-                waits.note_received(len, buffer.len(), MUCH);
+                waits.note_received(len, buffer.len());
             }
             return value::int(len as i64).map(Some);
         }
@@ -419,64 +415,6 @@ impl SockCall {
         let failure = Builtin::OSError.get().call(&[&code, &*value::string(&text)?])?;
         unless_it_blocks(Err(restore(failure)))
     }
-
-    /// What a cancelled call of this socket had received already, in the form of this call.
-    #[cold]
-    fn take_kept(&self, socket: &Any) -> Res<Option<Own<Any>>> {
-        let is_stream = plain(socket).is_some_and(PlainSocket::is_stream);
-        let take = |most| sock_kept::take(socket, most, is_stream);
-        let fill = |given: &Any, most: Option<usize>| -> Res<Option<[Own<Any>; 2]>> {
-            let Some(mut buffer) = usual_buffer(given) else { return Ok(None) };
-            let most = most.unwrap_or(buffer.len()).min(buffer.len());
-            let Some([data, address]) = take(most)? else { return Ok(None) };
-            let data = bytes_of(&data);
-            buffer.as_mut_slice()[..data.len()].copy_from_slice(data);
-            Ok(Some([value::int(data.len() as i64)?, address]))
-        };
-        match self.kind {
-            Kind::Recv => match usual_size(&self.first()) {
-                Some(most) => Ok(take(most)?.map(|[data, _]| data)),
-                None => Ok(None),
-            },
-            Kind::RecvInto => Ok(fill(&self.first(), None)?.map(|[len, _]| len)),
-            Kind::RecvFrom => match usual_size(&self.first()) {
-                Some(most) => pair(take(most)?),
-                None => Ok(None),
-            },
-            Kind::RecvFromInto => pair(fill(&self.first(), usual_size(&self.second()))?),
-            Kind::Accept => sock_kept::take_connection(socket),
-            Kind::SendAll | Kind::SendTo | Kind::Connect => Ok(None),
-        }
-    }
-
-    /// Keeps what was received for a coroutine that will not take it, since it was cancelled.
-    #[cold]
-    pub(super) fn keep_outcome(&self) -> Res<()> {
-        let Some(outcome) = self.outcome.take().filter(|_| !self.failed.get()) else {
-            return Ok(());
-        };
-        let none = value::none_ref();
-        let filled = |len: &Any| -> Res {
-            let len = value::as_int(len)? as usize;
-            let buffer = Buffer::readable(&self.first())?;
-            bytes(buffer.as_slice().get(..len).unwrap_or_default())
-        };
-        let pair = match self.kind {
-            Kind::SendAll | Kind::SendTo | Kind::Connect => return Ok(()),
-            Kind::Recv => value::tuple(&[&outcome, none])?,
-            Kind::RecvInto => value::tuple(&[&*filled(&outcome)?, none])?,
-            Kind::RecvFrom | Kind::Accept => outcome,
-            Kind::RecvFromInto => match value::tuple_items(&outcome) {
-                [len, address] => value::tuple(&[&*filled(len)?, address])?,
-                _ => return Ok(()),
-            },
-        };
-        sock_kept::keep(&self.socket(), &pair)
-    }
-}
-
-fn pair(items: Option<[Own<Any>; 2]>) -> Res<Option<Own<Any>>> {
-    items.map(|[left, right]| value::tuple(&[&left, &right])).transpose()
 }
 
 /// A buffer that a system call can receive into; others are for the socket's method to refuse.
@@ -507,7 +445,7 @@ fn recv_much(
         return Ok(None);
     };
     if let Some(waits) = waits {
-        waits.note_received(len, most, MUCH);
+        waits.note_received(len, most);
     }
     // SAFETY: the kernel wrote this much.
     unsafe { made.finish(len) }.map(Some)

@@ -20,12 +20,12 @@ use std::os::fd::RawFd;
 use reactor::Interest;
 
 use super::address::{Memo, SockAddr};
-use super::sock_call::{SockCall, SockCallState};
+use super::sock_call::{MUCH, SockCall, SockCallState};
 use crate::engine::current;
 use crate::engine::endpoint::{Endpoint, MadeWay, Readiness};
 use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{bytes_of, is_exact_bytes};
-use crate::py::error::{discard, fetch, is_fatal, os_error, restore};
+use crate::py::error::{discard, fetch, is_fatal, os_error, preserving, restore};
 use crate::py::{
     Any, AsObject, BoundMethod, Builder, Class, Object, Own, Res, Slot, Stop, TypeCell, Visitor,
     bound, create, names, python_socket, track, value, weak,
@@ -83,10 +83,14 @@ pub(super) struct SockWaitsState {
     /// The weak reference whose callback ends a registration that nobody waits on. Without one
     /// (some objects cannot have any) the registration ends with each wait.
     farewell: Slot,
-    /// Whether the last read was too large to be received anywhere but at its place.
-    reads_much: Cell<bool>,
-    /// Whether the last read took all that there was, and no event has come since.
+    /// How many more reads may be large, since a large one leaves small rests behind.
+    reads_much: Cell<u8>,
+    /// Whether the last read took all that there was, or its share, and no event has come since.
     drained: Cell<bool>,
+    /// Whether a receiver has been woken that has not received yet: what is there is for it.
+    is_promised: Cell<bool>,
+    /// How often the loop had asked the kernel when it was last tried to receive.
+    tried_at: Cell<usize>,
     /// Whether the peer is somewhere else, so that `spares_a_try` goes unnoticed.
     is_distant: bool,
     /// The last address that something came from; streams have no need of it.
@@ -137,12 +141,12 @@ impl Endpoint for SockWaitsState {
 
     #[inline]
     fn ready(this: &SockWaits, event_loop: &EventLoop, readiness: Readiness) -> Res<()> {
-        current::withdraw(event_loop)?;
         if readiness.readable {
-            this.serve(event_loop, Side::Read)?;
+            this.wake_reader(event_loop)?;
         }
         if readiness.writable {
-            this.serve(event_loop, Side::Write)?;
+            current::withdraw(event_loop)?;
+            this.serve_writer(event_loop)?;
         }
         Ok(())
     }
@@ -168,8 +172,7 @@ pub(super) fn enter(
     let number = match python_socket::plain(&socket) {
         Some(plain) => {
             if let Some(waits) = find(event_loop, plain.fd(), &socket) {
-                waits.let_in(event_loop, waiter, side)?;
-                return Ok(plain.fd());
+                return waits.let_in(event_loop, waiter, side);
             }
             value::int(i64::from(plain.fd()))?
         }
@@ -177,10 +180,9 @@ pub(super) fn enter(
     };
     let fd = event_loop.free_descriptor(&number)?;
     match find(event_loop, fd, &socket) {
-        Some(waits) => waits.let_in(event_loop, waiter, side)?,
-        None => attach(event_loop, fd, &socket, waiter, side)?,
+        Some(waits) => waits.let_in(event_loop, waiter, side),
+        None => attach(event_loop, fd, &socket, waiter, side).map(|()| fd),
     }
-    Ok(fd)
 }
 
 /// The waiter leaves before its time, if it still waits.
@@ -188,13 +190,43 @@ pub(super) fn leave(event_loop: &EventLoop, fd: RawFd, waiter: &Coroutine, side:
     let Some(endpoint) = event_loop.living_io().and_then(|io| io.endpoint_at(fd)) else {
         return Ok(());
     };
-    match endpoint.cast_exact::<SockWaitsState>() {
-        Some(waits) if waits.place(side).holds(waiter) => {
-            waits.place(side).clear();
-            waits.end_interest(event_loop, side)
-        }
-        _ => Ok(()),
+    let Some(waits) = endpoint.cast_exact::<SockWaitsState>() else { return Ok(()) };
+    if side == Side::Read {
+        waits.is_promised.set(false);
     }
+    if !waits.place(side).holds(waiter) {
+        return Ok(());
+    }
+    waits.place(side).clear();
+    waits.end_interest(event_loop, side)
+}
+
+/// Receives for a call whose wait is over. `None` if nothing was there after all.
+#[inline]
+pub(super) fn resume(event_loop: &EventLoop, call: &SockCall) -> Res<Option<Own<Any>>> {
+    let socket = call.socket();
+    let Some(waits) = find(event_loop, call.waits_at.get(), &socket) else {
+        return call.attempt(&socket, None);
+    };
+    waits.is_promised.set(false);
+    waits.was_tried(event_loop);
+    let received = call.attempt(&socket, Some(&waits));
+    // After its end or an error the socket would be ready for ever.
+    let is_over = match &received {
+        Ok(Some(result)) => is_nothing(result)?,
+        Ok(None) => false,
+        Err(_) => true,
+    };
+    if is_over && !waits.place(Side::Read).is_some() && Side::Read.is_in(waits.interest.get()) {
+        preserving(|| waits.end_interest(event_loop, Side::Read))?;
+    }
+    received
+}
+
+/// Whether somebody else waits for what this call waited for.
+pub(super) fn is_waited_for(event_loop: &EventLoop, call: &SockCall) -> bool {
+    find(event_loop, call.waits_at.get(), &call.socket())
+        .is_some_and(|waits| waits.place(call.kind().side()).is_some())
 }
 
 /// Whether the other end of a stream is, as far as can be known, not in this process.
@@ -225,8 +257,10 @@ fn attach(
         reader: Slot::empty(),
         writer: Slot::empty(),
         farewell: Slot::empty(),
-        reads_much: Cell::new(false),
+        reads_much: Cell::new(0),
         drained: Cell::new(false),
+        is_promised: Cell::new(false),
+        tried_at: Cell::new(usize::MAX),
         is_distant: is_distant(socket),
         peer: OnceCell::new(),
         tracked: Cell::new(false),
@@ -271,13 +305,24 @@ impl SockWaits {
         self.place(side).get()
     }
 
+    /// Has `waiter` wait here; returns the number of the descriptor.
     #[inline]
-    fn let_in(&self, event_loop: &EventLoop, waiter: &Coroutine, side: Side) -> Res<()> {
+    pub(super) fn let_in(
+        &self,
+        event_loop: &EventLoop,
+        waiter: &Coroutine,
+        side: Side,
+    ) -> Res<RawFd> {
         track(waiter);
         self.place(side).set(waiter.own());
-        if side.is_in(self.interest.get()) {
-            return Ok(());
+        if !side.is_in(self.interest.get()) {
+            self.begin_interest(event_loop, side)?;
         }
+        Ok(self.fd)
+    }
+
+    #[cold]
+    fn begin_interest(&self, event_loop: &EventLoop, side: Side) -> Res<()> {
         let displaced = event_loop.io()?.displace(self.fd, side.alone());
         let told = self.set_interest(event_loop, side.with(self.interest.get()));
         for handle in displaced.into_iter().flatten() {
@@ -311,14 +356,15 @@ impl SockWaits {
 
     #[inline(always)]
     pub(super) fn reads_much(&self) -> bool {
-        self.reads_much.get()
+        self.reads_much.get() > 0
     }
 
     /// Something was received from a stream.
     #[inline(always)]
-    pub(super) fn note_received(&self, len: usize, most: usize, much: usize) {
-        self.reads_much.set(len > much);
-        self.drained.set(len < most);
+    pub(super) fn note_received(&self, len: usize, most: usize) {
+        let is_much = len > MUCH;
+        self.reads_much.set(if is_much { 4 } else { self.reads_much.get().saturating_sub(1) });
+        self.drained.set(len < most || is_much);
     }
 
     /// Something was received without waiting, so that more may have come since.
@@ -327,14 +373,28 @@ impl SockWaits {
         self.drained.set(false);
     }
 
-    /// Whether a receiver may wait without a try that would fail: a system call for each request
-    /// that a server answers. The last read, made for a receiver that waited, took all that there
-    /// was, and the loop has not heard of more since. What comes in the very turn in which it is
-    /// asked for is then received in the next. Only of a peer in this process could a program know
-    /// that it is there already; pairs of sockets are therefore tried.
+    /// An event that the loop has heard of already says nothing about the socket any more.
+    #[inline(always)]
+    pub(super) fn was_tried(&self, event_loop: &EventLoop) {
+        self.tried_at.set(event_loop.looks());
+    }
+
+    /// Whether a receiver is to wait without a try.
+    ///
+    /// Such a try would fail: a system call for each request that a server answers. The last read,
+    /// made for a receiver that waited, took all that there was, and the loop has not heard of more
+    /// since. Or it took so much that others should have their turn. What comes in the very turn in
+    /// which it is asked for is then received in the next. Only of a peer in this process could a
+    /// program know that it is there already; pairs of sockets are therefore tried.
+    ///
+    /// And who comes while another is about to receive comes after that one.
     #[inline]
-    pub(super) fn spares_a_try(&self) -> bool {
-        self.is_distant && self.drained.replace(false)
+    pub(super) fn spares_a_try(&self, call: &SockCall) -> bool {
+        (self.is_distant
+            && self.drained.get()
+            && call.receives_a_stream()
+            && self.drained.replace(false))
+            || (self.is_promised.get() && call.kind().side() == Side::Read)
     }
 
     #[cold]
@@ -342,41 +402,53 @@ impl SockWaits {
         self.set_interest(event_loop, side.without(self.interest.get()))
     }
 
-    /// The socket is ready: goes on with the call of whoever waits.
+    /// The socket is readable: whoever waits is to receive when it is resumed.
     #[inline]
-    fn serve(&self, event_loop: &EventLoop, side: Side) -> Res<()> {
-        let Some(waiter) = self.waiter(side) else {
+    fn wake_reader(&self, event_loop: &EventLoop) -> Res<()> {
+        if self.tried_at.get() == event_loop.looks() {
+            // Somebody has received since. If there is more, the kernel says so again.
+            return Ok(());
+        }
+        let Some(waiter) = self.reader.take() else {
             self.expect_more();
-            return self.end_interest(event_loop, side);
+            return self.end_interest(event_loop, Side::Read);
+        };
+        self.is_promised.set(waiter.is_parked());
+        if !self.farewell.is_some() {
+            self.end_interest(event_loop, Side::Read)?;
+        }
+        if !waiter.is_parked() {
+            current::withdraw(event_loop)?;
+        }
+        event_loop.waking(|| waiter.wake())
+    }
+
+    /// The socket is writable: goes on with the call of whoever waits.
+    #[inline]
+    fn serve_writer(&self, event_loop: &EventLoop) -> Res<()> {
+        let Some(waiter) = self.writer.get() else {
+            return self.end_interest(event_loop, Side::Write);
         };
         if waiter.is_done()? {
             // Cancelled; it leaves in its own turn.
             return Ok(());
         }
         let call = waiter.owner_as::<SockCallState>()?;
-        let is_over = match call.attempt(Some(self)) {
+        match call.attempt(&call.socket(), Some(self)) {
             Ok(None) => return Ok(()),
-            Ok(Some(result)) => {
-                // After the end of the stream the socket would be ready for ever.
-                let is_end = side == Side::Read && is_nothing(&result)?;
-                call.finish(result, false);
-                is_end
-            }
+            Ok(Some(result)) => call.finish(result, false),
             Err(raised) => {
                 let exception = fetch(raised);
                 if is_fatal(&exception) {
                     return Err(restore(exception));
                 }
                 call.finish(exception, true);
-                true
             }
-        };
+        }
         // What the method of a fake socket did may have ended the wait.
-        if self.place(side).holds(&*waiter) {
-            self.place(side).clear();
-            if is_over || side == Side::Write || !self.farewell.is_some() {
-                self.end_interest(event_loop, side)?;
-            }
+        if self.writer.holds(&*waiter) {
+            self.writer.clear();
+            self.end_interest(event_loop, Side::Write)?;
         }
         event_loop.waking(|| waiter.wake())
     }

@@ -170,6 +170,12 @@ impl NewBytes {
             }
             return Ok(self.0);
         }
+        if len < SMALLEST_SPARE {
+            // Copying this little costs less than giving back what it is too large by.
+            let copied = bytes(&bytes_of(&self.0)[..len])?;
+            recycle(self.0);
+            return Ok(copied);
+        }
         let mut ptr = self.0.into_ptr();
         // SAFETY: a bytes object with one reference; on failure it is freed and the pointer null.
         unsafe {

@@ -244,6 +244,12 @@ impl Coroutine {
         self.wait.get() == Wait::Asked
     }
 
+    /// Whether a Task of ours is parked here, so that waking it runs no Python code.
+    #[inline(always)]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.wait.get() == Wait::Parked
+    }
+
     /// Whether the Task that waits may be parked elsewhere because this is not a wait of ours.
     #[inline(always)]
     pub(super) fn park(&self, task: Own<Task>) {
