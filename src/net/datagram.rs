@@ -86,6 +86,7 @@ pub(crate) struct DatagramState {
     pub(super) paused: Cell<bool>,
     /// asyncio's `_conn_lost`: the end was scheduled, and datagrams that went nowhere since.
     pub(super) lost: Cell<u32>,
+    tracked: Cell<bool>,
 }
 
 static TYPE: TypeCell = TypeCell::new();
@@ -96,6 +97,9 @@ impl Class for DatagramState {
 
     fn cell() -> &'static TypeCell {
         &TYPE
+    }
+    fn tracked(&self) -> Option<&Cell<bool>> {
+        Some(&self.tracked)
     }
     fn weakrefs(&self) -> Option<&Managed> {
         Some(&self.weakrefs)
@@ -180,6 +184,7 @@ impl DatagramState {
             life: Cell::new(Life::Open),
             paused: Cell::new(false),
             lost: Cell::new(0),
+            tracked: Cell::new(false),
         }
     }
 
