@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from tests.leaks.coordination import COORDINATION
+from tests.leaks.network import NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -359,4 +360,5 @@ WORKLOADS: dict[str, Workload] = {
         asynchronous_generators,
         iterators_of_futures,
     )
-} | COORDINATION
+}
+WORKLOADS |= COORDINATION | NETWORK

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import os
+import socket
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.differential import engines
-from tests.leaks import memory, refcounts
+from tests.leaks import memory, network, refcounts
 from tests.leaks.lifetimes import WORKLOADS, Payload
 
 if TYPE_CHECKING:
@@ -190,6 +192,37 @@ def test_a_pending_task_and_its_future_are_collected(loop: asyncio.AbstractEvent
     assert reported == ["Task was destroyed but it is pending!"]
 
 
+def test_a_connection_and_its_protocol_are_collected(loop: asyncio.AbstractEventLoop) -> None:
+    transport, side = loop.run_until_complete(_connected(loop))
+    transport.pause_reading()  # the loop keeps a transport that reads
+    dead, dead_side = weakref.ref(transport), weakref.ref(side)
+    descriptor = transport.get_extra_info("socket").fileno()
+    del transport, side
+    gc.collect()
+    assert (dead(), dead_side()) == (None, None)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_closed_transport_lets_go_of_its_protocol(loop: asyncio.AbstractEventLoop) -> None:
+    transport, side = loop.run_until_complete(_connected(loop))
+    transport.close()
+    loop.run_until_complete(side.lost)
+    dead = weakref.ref(side)
+    side.transport = None
+    del side
+    gc.collect()  # the future's own cycle
+    assert dead() is None
+    assert transport.is_closing()
+
+
+async def _connected(loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Transport, network.Side]:
+    ours, theirs = socket.socketpair()
+    transport, side = await loop.create_connection(network.Side, sock=ours)
+    side.peer = theirs  # which is then open for as long
+    return transport, side
+
+
 @pytest.mark.parametrize("kind", ["Task", "Future"])
 def test_a_subclass_and_its_attributes_are_collected(
     engine: engines.Engine, loop: asyncio.AbstractEventLoop, kind: str
@@ -241,6 +274,12 @@ def test_a_context_is_let_go_when_its_task_ends(loop: asyncio.AbstractEventLoop)
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_memory_stays_flat(engine: engines.Engine, name: str) -> None:
     growth = memory.measure(engine, name, 20_000)
+    assert growth.passed, str(growth)
+
+
+@pytest.mark.parametrize("use", [memory.leave_nothing, network.leave_open])
+def test_closed_loops_leave_nothing(engine: engines.Engine, use: Any) -> None:
+    growth = memory.measure_loops(engine, 100, use)
     assert growth.passed, str(growth)
 
 
