@@ -33,6 +33,11 @@ PROGRAMS = [
     "periodic",
     "threads",
     "shutdown",
+    "echo_streams",
+    "echo_protocol",
+    "datagrams",
+    "chat",
+    "http_server",
 ]
 LINES_SHOWN = 4
 INDENT = " " * 20
@@ -204,6 +209,59 @@ async def groups(library: Any) -> int:
     return 200
 
 
+async def streamed(library: Any) -> int:
+    """streams       requests, over one TCP connection"""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for line in reader:
+            writer.write(line)
+        writer.close()
+
+    server = await library.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await library.open_connection(*server.sockets[0].getsockname())
+    for _ in range(1000):
+        writer.write(b"ping\n")
+        await reader.readline()
+    writer.close()
+    server.close()
+    await writer.wait_closed()
+    return 1000
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what comes, as often as it was told to."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.left -= 1
+        if not self.left:
+            self.transport.close()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.done.set_result(None)
+
+
+async def packets(library: Any) -> int:
+    """protocol      packets, on 20 TCP connections at once"""
+    loop = library.get_running_loop()
+    server = await loop.create_server(lambda: Echo(500), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    clients = [(await loop.create_connection(lambda: Echo(500), *address)) for _ in range(20)]
+    for transport, _ in clients:
+        transport.write(b"ping")
+    for _, client in clients:
+        await client.done
+    server.close()
+    return 20 * 500
+
+
 WORKLOADS: list[Callable[[Any], Awaitable[int]]] = [
     callbacks,
     switches,
@@ -213,6 +271,8 @@ WORKLOADS: list[Callable[[Any], Awaitable[int]]] = [
     queues,
     semaphores,
     groups,
+    streamed,
+    packets,
 ]
 
 
