@@ -205,7 +205,6 @@ fn add_methods(class: &Any, model: &Any) -> Res<()> {
 /// Makes the types, and gives the methods to the loop's.
 pub(super) fn build() -> Res<()> {
     CHECK_SSL_SOCKET.fill(import(c"asyncio.base_events", c"_check_ssl_socket")?);
-    crate::py::python_socket::load()?;
     sock_call::build()?;
     sock_waits::build()?;
     let model = import(c"asyncio.selector_events", c"BaseSelectorEventLoop")?;

@@ -12,7 +12,6 @@ use super::address::{SockAddr, from_kernel};
 use super::pending::borrowed;
 use super::transport::Transport;
 use crate::py::names::Name;
-use crate::py::socket::verify_layout;
 use crate::py::{Any, AsObject, Global, Own, Res, error, import, names, value};
 
 /// What is imported.
@@ -25,7 +24,7 @@ struct Sockets {
 static SOCKETS: Global<Sockets> = Global::new();
 
 pub(super) fn load() -> Res<()> {
-    verify_layout()?;
+    crate::py::python_socket::load()?;
     SOCKETS.fill(Sockets {
         socket_class: import(c"socket", c"socket")?,
         transport_socket_class: import(c"asyncio.trsock", c"TransportSocket")?,

@@ -23,7 +23,7 @@ use super::reading;
 use crate::engine::endpoint::{Endpoint, Readiness};
 use crate::engine::event_loop::{EventLoop, LoopState};
 use crate::engine::handle::Handle;
-use crate::py::socket::descriptor_of;
+use crate::py::python_socket::descriptor_of;
 use crate::py::{
     Any, AsObject, BoundMethod, Class, Managed, Object, Own, Pool, Res, Slot, Stop, TypeCell,
     Visitor, bound, context, create, error, names, track, type_error, value,

@@ -25,7 +25,6 @@ pub(crate) mod names;
 mod object;
 pub(crate) mod os_text;
 pub(crate) mod python_socket;
-pub(crate) mod socket;
 pub(crate) mod stop;
 pub(crate) mod value;
 pub(crate) mod weak;
