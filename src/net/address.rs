@@ -13,7 +13,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use rustix::net::SocketAddrAny;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 
-use crate::py::os_text::{ascii, bytes, bytes_content, decode_path, encode_path, is_tuple};
+use crate::py::buffer::{bytes, bytes_content};
+use crate::py::os_text::{ascii, decode_path, encode_path};
+use crate::py::value::is_tuple;
 use crate::py::{Any, Own, Res, Slot, value};
 
 unsafe extern "C" {

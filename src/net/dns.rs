@@ -26,9 +26,9 @@ use super::address::from_kernel;
 use crate::engine::current;
 use crate::engine::endpoint::{Endpoint, Readiness};
 use crate::engine::event_loop::{EventLoop, LoopState};
+use crate::py::buffer::bytes_content;
 use crate::py::error::{fetch, os_error};
 use crate::py::module::Module;
-use crate::py::os_text::bytes_content;
 use crate::py::{
     Any, Args, AsObject, Builder, Class, Global, Object, Own, Res, Slot, Stop, TypeCell, Visitor,
     import, names, type_error, value,

@@ -125,6 +125,14 @@ pub(crate) fn bytes_of(object: &Any) -> &[u8] {
     }
 }
 
+/// The content of a bytes object; `None` for others.
+#[inline]
+pub(crate) fn bytes_content(object: &Any) -> Option<&[u8]> {
+    // SAFETY: a live object.
+    let is_bytes = unsafe { ffi::PyBytes_Check(object.as_ptr()) != 0 };
+    is_bytes.then(|| bytes_of(object))
+}
+
 /// A bytes object that nobody has seen yet, to be received into.
 pub(crate) struct NewBytes(Own<Any>);
 

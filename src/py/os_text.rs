@@ -1,4 +1,4 @@
-//! Text and bytes as the operating system has them: paths, addresses.
+//! Text as the operating system has it: names, paths.
 
 use pyo3_ffi as ffi;
 
@@ -25,28 +25,6 @@ pub(crate) fn ascii(object: &Any) -> Option<&str> {
     }
 }
 
-/// The content of a bytes object; `None` for others.
-#[inline]
-pub(crate) fn bytes_content(object: &Any) -> Option<&[u8]> {
-    // SAFETY: the type is checked first; bytes never change, and live as long as the object.
-    unsafe {
-        if ffi::PyBytes_Check(object.as_ptr()) == 0 {
-            return None;
-        }
-        let data = ffi::PyBytes_AsString(object.as_ptr()).cast::<u8>();
-        Some(std::slice::from_raw_parts(data, ffi::PyBytes_Size(object.as_ptr()) as usize))
-    }
-}
-
-/// `bytes(content)`.
-#[inline]
-pub(crate) fn bytes(content: &[u8]) -> Res {
-    // SAFETY: pointer and length belong together; the content is copied.
-    unsafe {
-        checked(ffi::PyBytes_FromStringAndSize(content.as_ptr().cast(), content.len() as isize))
-    }
-}
-
 /// `os.fsencode(text)` of a str; `None` for other objects.
 pub(crate) fn encode_path(object: &Any) -> Res<Option<Own<Any>>> {
     // SAFETY: the type is checked first; returns a new bytes object or null.
@@ -67,11 +45,4 @@ pub(crate) fn decode_path(content: &[u8]) -> Res {
             content.len() as isize,
         ))
     }
-}
-
-/// Whether the object is a tuple, of a subclass or not.
-#[inline(always)]
-pub(crate) fn is_tuple(object: &Any) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PyTuple_Check(object.as_ptr()) != 0 }
 }

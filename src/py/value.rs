@@ -597,3 +597,10 @@ pub(crate) fn item(object: &Any, index: usize) -> Res {
     // SAFETY: a live object, which says itself whether it is a sequence.
     unsafe { checked(ffi::PySequence_GetItem(object.as_ptr(), index as isize)) }
 }
+
+/// Whether the object is a tuple, of a subclass or not.
+#[inline(always)]
+pub(crate) fn is_tuple(object: &Any) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PyTuple_Check(object.as_ptr()) != 0 }
+}

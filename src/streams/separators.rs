@@ -10,7 +10,7 @@ use super::reading::check_exception;
 use super::stock::stock;
 use crate::py::buffer::{Buffer, bytes, bytes_of, is_exact_bytes};
 use crate::py::error::{discard, fetch, is_kind, raise_bare, restore};
-use crate::py::os_text::is_tuple;
+use crate::py::value::is_tuple;
 use crate::py::{Any, AsObject, Builtin, Own, Raised, Res, Sent, names, raise, type_error, value};
 use crate::tasks::coroutine::{Behaviour, Coroutine};
 
