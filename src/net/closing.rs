@@ -182,26 +182,13 @@ impl Transport {
 
     /// Hands an exception to the loop's handler.
     pub(super) fn report(&self, message: &str, exception: &Any) -> Res<()> {
-        let Some(event_loop) = self.event_loop.get() else { return Ok(()) };
-        let protocol = self.protocol.get().unwrap_or_else(value::none);
-        let text = value::string(message)?;
-        let details = value::dict_of(&[
-            (&names::MESSAGE, &text),
-            (&names::EXCEPTION, exception),
-            (&names::TRANSPORT, self.as_any()),
-            (&names::PROTOCOL, &protocol),
-        ])?;
-        event_loop.as_any().call_method(&names::CALL_EXCEPTION_HANDLER, &[&details]).map(drop)
+        super::report::report(&self.event_loop, self.as_any(), &self.protocol, message, exception)
     }
 
     /// Logs `format % self` in debug mode.
     #[inline]
     pub(super) fn log_debug(&self, format: &str) -> Res<()> {
-        if !self.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
-            return Ok(());
-        }
-        let format = value::string(format)?;
-        asyncio().logger.call_method(&names::DEBUG, &[&format, self.as_any()]).map(drop)
+        super::report::log_debug(&self.event_loop, self.as_any(), format)
     }
 
     /// `_make_empty_waiter()`: a Future that is done when everything is sent.

@@ -340,11 +340,7 @@ impl DatagramTransport {
 
     /// Logs `format % self` in debug mode.
     fn log_debug(&self, format: &str) -> Res<()> {
-        if !self.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
-            return Ok(());
-        }
-        let format = value::string(format)?;
-        asyncio().logger.call_method(&names::DEBUG, &[&format, self.as_any()]).map(drop)
+        super::report::log_debug(&self.event_loop, self.as_any(), format)
     }
 }
 

@@ -112,15 +112,6 @@ impl DatagramTransport {
 
     /// Hands an exception to the loop's handler.
     pub(super) fn report_error(&self, message: &str, exception: &Any) -> Res<()> {
-        let Some(event_loop) = self.event_loop.get() else { return Ok(()) };
-        let protocol = self.protocol.get().unwrap_or_else(value::none);
-        let text = value::string(message)?;
-        let details = value::dict_of(&[
-            (&names::MESSAGE, &text),
-            (&names::EXCEPTION, exception),
-            (&names::TRANSPORT, self.as_any()),
-            (&names::PROTOCOL, &protocol),
-        ])?;
-        event_loop.as_any().call_method(&names::CALL_EXCEPTION_HANDLER, &[&details]).map(drop)
+        super::report::report(&self.event_loop, self.as_any(), &self.protocol, message, exception)
     }
 }

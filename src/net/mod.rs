@@ -18,6 +18,7 @@ pub(crate) mod listener;
 mod pending;
 mod protocol;
 mod reading;
+mod report;
 mod sock;
 mod sock_call;
 mod sock_waits;
