@@ -145,7 +145,7 @@ fn receive_small(this: &Transport) -> Res<Arrival> {
     with_shared_buffer(|buffer| {
         let received = this.receive(&mut buffer[..]);
         arrival(received.map(|(len, _)| len), |len| {
-            this.last_read.set(len as u32);
+            this.note_read(len);
             bytes(&buffer[..len])
         })
     })
@@ -162,7 +162,7 @@ fn receive_large(this: &Transport, last: usize) -> Res<Arrival> {
     let mut made = NewBytes::with_capacity(guess_room(last))?;
     let received = this.receive(made.space()).map(|((filled, _), _)| filled.len());
     arrival(received, |len| {
-        this.last_read.set(len as u32);
+        this.note_read(len);
         // SAFETY: the kernel wrote this much.
         unsafe { made.finish(len) }
     })
@@ -222,6 +222,14 @@ fn ended(this: &Transport) -> Res<()> {
 }
 
 impl Transport {
+    /// Remembers how large the last packets were, for the next buffer. A message of 64 KiB comes as
+    /// 65483 bytes and 53: one small read must not make the next large one a copy.
+    #[inline(always)]
+    pub(super) fn note_read(&self, len: usize) {
+        let last = self.last_read.get();
+        self.last_read.set((len as u32).max(last - last / 4));
+    }
+
     /// Has the loop hear of the end of the stream, or of this error, which a receive has met.
     #[cold]
     pub(super) fn look_again(&self, unheard: Option<Errno>) {

@@ -78,7 +78,7 @@ pub(super) fn feed(this: &Transport, reader: Own<StreamReader>) -> Fed {
     };
     match received {
         Ok((0, Ok(()))) => return Fed::End,
-        Ok((len, Ok(()))) => this.last_read.set(len as u32),
+        Ok((len, Ok(()))) => this.note_read(len),
         Ok((_, Err(raised))) => return Fed::Refused(fetch(raised)),
         Err(Errno::AGAIN | Errno::INTR) => return Fed::Well,
         Err(errno) => return Fed::Failed(errno),
