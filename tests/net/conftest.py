@@ -31,7 +31,6 @@ SIDES: dict[str, tuple[Any, Any]] = {
 def net(request: pytest.FixtureRequest) -> Iterator[Net]:
     """A new loop, and the checks that it left nothing behind."""
     gc.collect()
-    gc.freeze()  # what the process holds already need not be looked through each time
     before = count_descriptors()
     made = Net(request.param, *SIDES[request.param])
     yield made
@@ -43,7 +42,6 @@ def net(request: pytest.FixtureRequest) -> Iterator[Net]:
         made.reports.clear()
         made.close()
         gc.collect()
-        gc.unfreeze()
     assert count_descriptors() == before, "descriptors left open"
 
 
