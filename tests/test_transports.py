@@ -136,6 +136,30 @@ def test_a_changed_bytearray_is_sent_as_it_was_written() -> None:
     run(main)
 
 
+def test_a_large_buffer_is_sent_before_its_owner_can_change_it() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        there.setblocking(False)
+        transport, protocol = await loop.create_connection(Recorder, sock=here)
+        expected = b"small"
+        transport.write(b"small")
+        for number in range(1, 40):  # until the kernel takes no more, and beyond
+            data = bytearray([number]) * 20_000
+            expected += bytes(data)
+            transport.write(memoryview(data))
+            data[:] = bytes(20_000)
+        assert transport.get_write_buffer_size() > 0
+        received = b""
+        while len(received) < len(expected):
+            received += await loop.sock_recv(there, 1 << 20)
+        assert received == expected
+        await end(transport, protocol, there)
+
+    run(main)
+
+
 def test_a_write_outside_of_the_loops_run_is_sent_at_once() -> None:
     with asyncio.Runner(loop_factory=aioxide.new_event_loop) as runner:
         transport, protocol, peer = runner.run(packet_transport())

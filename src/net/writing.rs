@@ -7,7 +7,8 @@
 //! the raw socket, the end of the loop's run. When no loop runs in this thread there is no callback
 //! whose end to wait for, and a write is sent at once.
 
-use rustix::net::{Shutdown, shutdown};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
 use super::pending::borrowed;
 use super::transport::{Life, Transport, TransportState};
@@ -22,6 +23,9 @@ use reactor::Interest;
 
 /// From asyncio.constants: only then a lost write is worth a warning.
 const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
+
+/// From this size on, to send at once costs less than to copy.
+const WORTH_SENDING: usize = 16 * 1024;
 
 const LOST: &str = "Fatal write error on socket transport";
 
@@ -49,9 +53,39 @@ impl Transport {
         if !value::is_true(data)? || self.is_lost_write()? {
             return Ok(());
         }
+        let view = Buffer::readable(data)?;
+        if view.as_slice().len() >= WORTH_SENDING {
+            return self.write_large(&view);
+        }
         // Its owner may change it as soon as we return.
-        let copy = bytes(Buffer::readable(data)?.as_slice())?;
+        let copy = bytes(view.as_slice())?;
+        drop(view);
         self.push(copy)
+    }
+
+    /// A large buffer that its owner may change as soon as we return: what the kernel takes now
+    /// need not be copied.
+    fn write_large(&self, view: &Buffer) -> Res<()> {
+        self.flush()?;
+        if self.life.get() >= Life::Ending {
+            return Ok(());
+        }
+        let data = view.as_slice();
+        let mut taken = 0;
+        if self.pending.is_empty() {
+            let sent =
+                self.descriptor().and_then(|fd| send(borrowed(fd), data, SendFlags::NOSIGNAL));
+            match sent {
+                Ok(len) => taken = len,
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(errno) => return self.conclude(Err(errno.into())),
+            }
+        }
+        if taken == data.len() {
+            return Ok(());
+        }
+        self.pending.push(bytes(&data[taken..])?);
+        if self.is_blocked() { self.maybe_pause_protocol() } else { self.conclude(Ok(())) }
     }
 
     /// `writelines(list_of_data)`.
