@@ -16,8 +16,8 @@ use super::endpoint::{Endpoint, Face, MadeWay, Place, Readiness};
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use crate::py::{
-    Any, Args, AsObject, Builtin, Leading, Object, Own, Res, Stop, Visitor, error, names, raise,
-    runtime_error, value, without_gil,
+    Any, Args, AsObject, Builtin, Leading, Object, Own, Res, Stop, Visitor, error, is_only_thread,
+    names, raise, runtime_error, value, without_gil,
 };
 
 /// Who is told about a descriptor.
@@ -110,7 +110,15 @@ pub(crate) struct Io {
     forked: Cell<bool>,
     /// How many waits ended with the GIL taken again.
     waits: Arc<AtomicUsize>,
+    /// How many of the last waits, while there were other threads, were over in a moment.
+    haste: Cell<u8>,
 }
+
+/// What another thread can spare without noticing.
+const A_MOMENT: Duration = Duration::from_micros(100);
+
+/// From so many brief waits on, the next is expected to be brief.
+const HASTY: u8 = 4;
 
 impl Io {
     pub(super) fn new() -> io::Result<Io> {
@@ -123,6 +131,7 @@ impl Io {
             events: Cell::new(Some(Events::new())),
             forked: Cell::new(false),
             waits: Arc::default(),
+            haste: Cell::new(0),
         })
     }
 
@@ -387,6 +396,37 @@ impl Io {
         event_loop: &EventLoop,
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
+        self.ask(event_loop, timeout, timeout == Some(Duration::ZERO))
+    }
+
+    /// Waits for a moment without letting go of the GIL, if the last waits were so short. A thread
+    /// that computes would take it and give it back 5 ms later, when the peer has long answered. It
+    /// does not starve: it asks for the GIL every 5 ms, and gets it at the next bytecode.
+    pub(super) fn wait_briefly(
+        &self,
+        event_loop: &EventLoop,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        if self.haste.get() < HASTY {
+            return Ok(0);
+        }
+        let moment = timeout.map_or(A_MOMENT, |timeout| timeout.min(A_MOMENT));
+        let count = self.ask(event_loop, Some(moment), true)?;
+        self.note_wait(count > 0);
+        Ok(count)
+    }
+
+    fn note_wait(&self, was_brief: bool) {
+        let haste = self.haste.get();
+        self.haste.set(if was_brief { (haste + 1).min(2 * HASTY) } else { haste / 2 });
+    }
+
+    fn ask(
+        &self,
+        event_loop: &EventLoop,
+        timeout: Option<Duration>,
+        keeps_gil: bool,
+    ) -> io::Result<usize> {
         self.leave_parent()?;
         if self.reactor().is_some_and(|reactor| reactor.is_unsettled()) {
             self.settle(event_loop);
@@ -394,13 +434,22 @@ impl Io {
         let timeout = if event_loop.ready().is_empty() { timeout } else { Some(Duration::ZERO) };
         let Some(poller) = self.poller.take() else { return Ok(0) };
         let mut events = self.events.take().unwrap_or_default();
-        let waited = if timeout == Some(Duration::ZERO) {
+        let waited = if keeps_gil || timeout == Some(Duration::ZERO) {
             poller.wait(&mut events, timeout)
         } else {
+            let has_company = !is_only_thread();
+            let began = if has_company { reactor::monotonic() } else { 0.0 };
             event_loop.parked.set(true);
-            let waited = without_gil(|| poller.wait(&mut events, timeout));
+            // The time is taken before the GIL is, which may take longer than the wait.
+            let (waited, ended) = without_gil(|| {
+                let waited = poller.wait(&mut events, timeout);
+                (waited, if has_company { reactor::monotonic() } else { 0.0 })
+            });
             event_loop.parked.set(false);
             self.waits.fetch_add(1, Ordering::Relaxed);
+            if has_company {
+                self.note_wait(!events.is_empty() && ended - began < A_MOMENT.as_secs_f64());
+            }
             waited
         };
         self.poller.set(Some(poller));

@@ -118,7 +118,8 @@ fn look(this: &EventLoop) -> Res<bool> {
 /// Waits for a descriptor, another thread, a signal or the next timer.
 fn wait(this: &EventLoop) -> Res<()> {
     current::withdraw(this)?;
-    if this.is_watching() && !is_only_thread() && look(this)? {
+    let has_company = this.is_watching() && !is_only_thread();
+    if has_company && look(this)? {
         return Ok(());
     }
     // A signal that came since the last bytecode has no other moment; its handler may have
@@ -141,6 +142,13 @@ fn wait(this: &EventLoop) -> Res<()> {
             Some(Duration::from_secs_f64(left) + Duration::from_nanos(1))
         }
     };
+    if has_company {
+        match this.io()?.wait_briefly(this, timeout) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(failure) => return interrupted(&failure),
+        }
+    }
     match this.io()?.wait(this, timeout) {
         Ok(_) => Ok(()),
         Err(failure) => interrupted(&failure),
