@@ -249,7 +249,7 @@ class Echo(asyncio.Protocol):
 
 
 async def packets(library: Any) -> int:
-    """protocol      packets, on 20 TCP connections at once"""
+    """protocol      packets, on 20 TCP connections"""
     loop = library.get_running_loop()
     server = await loop.create_server(lambda: Echo(500), "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
@@ -317,7 +317,7 @@ def main() -> int:
     )
     differ = tour()
 
-    print(f"{bold('The same work on both')}, where the loop is all the work; best of {ROUNDS}.\n")
+    print(f"{bold('The same work on both')}, where the loop is most of the work; best of {ROUNDS}.\n")
     race()
 
     print(f"\nTo try it on your own program: {bold('python -m aioxide program.py')}.\n")
