@@ -67,6 +67,8 @@ pub(crate) struct TransportState {
     pub(super) in_outbox: Cell<bool>,
     /// The next readiness is received at once.
     pub(super) looks_again: Cell<bool>,
+    /// The kernel has just taken everything, though writability is still watched.
+    pub(super) has_room: Cell<bool>,
     pub(super) pending: Pending,
     /// The reader that was told of bytes, compared and never followed: until somebody sets another
     /// protocol its step may receive them.
@@ -202,6 +204,7 @@ impl TransportState {
             shares_descriptor: Cell::new(false),
             promised: Cell::new(std::ptr::null()),
             looks_again: Cell::new(false),
+            has_room: Cell::new(false),
             unheard: Cell::new(None),
             last_read: Cell::new(0),
             lost: Cell::new(0),

@@ -156,7 +156,7 @@ impl Transport {
     /// Whether the kernel takes no more for now.
     #[inline(always)]
     fn is_blocked(&self) -> bool {
-        self.interest().write
+        self.interest().write && !self.has_room.get()
     }
 
     #[inline]
@@ -230,6 +230,7 @@ impl Transport {
         if self.pending.is_empty() {
             return Ok(());
         }
+        self.has_room.set(false);
         self.want(Interest { write: true, ..self.interest() })?;
         // The protocol hears of room in the context of whoever wrote what did not fit.
         self.write_context.set(context::copy_current()?);
@@ -271,8 +272,11 @@ impl Transport {
                 None => Ok(()),
             };
         }
-        // May write more.
-        self.maybe_resume_protocol()?;
+        // May write more, which need not wait for the next event if the kernel took everything.
+        self.has_room.set(self.pending.is_empty());
+        let resumed = self.maybe_resume_protocol().and_then(|()| self.flush());
+        self.has_room.set(false);
+        resumed?;
         if !self.pending.is_empty() {
             return Ok(());
         }
