@@ -50,6 +50,9 @@ class Net:
         self.lib = lib
         self.loop = new_loop()
         self.reports: list[Report] = []
+        # asyncio tries again once for each refused accept; what comes after the server was closed
+        # is reported, and no fault of the test's.
+        self.retries_late = False
         self.loop.set_exception_handler(lambda _, context: self.reports.append(context))
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
@@ -95,7 +98,10 @@ class Net:
 
     def messages(self) -> list[str]:
         """What the exception handler was told so far."""
-        return [report["message"] for report in self.reports]
+        messages = [report["message"] for report in self.reports]
+        if self.retries_late:
+            return [message for message in messages if "_start_serving" not in message]
+        return messages
 
     def take_reports(self) -> list[Report]:
         """What the exception handler was told, which from now on counts as expected."""
