@@ -317,7 +317,9 @@ def main() -> int:
     )
     differ = tour()
 
-    print(f"{bold('The same work on both')}, where the loop is most of the work; best of {ROUNDS}.\n")
+    print(
+        f"{bold('The same work on both')}, where the loop is most of the work; best of {ROUNDS}.\n"
+    )
     race()
 
     print(f"\nTo try it on your own program: {bold('python -m aioxide program.py')}.\n")
