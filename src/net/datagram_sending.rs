@@ -15,12 +15,12 @@ use super::address::SockAddr;
 use super::datagram::{DatagramTransport, Life};
 use super::datagram_receiving::{is_for_later, report};
 use super::datagram_stock::stock;
+use super::flow::{Limits, Writing};
 use super::pending::borrowed;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{Buffer, bytes, bytes_of, is_bytes_like, is_exact_bytes};
-use crate::py::error::{discard, fetch, is_fatal, is_kind, os_error, restore};
-use crate::py::names::Name;
+use crate::py::error::{discard, fetch, is_kind, os_error, restore};
 use crate::py::{
     Any, Args, AsObject, Builtin, Own, Res, Signature, Stop, Visitor, context, import, names,
     raise, type_error, value,
@@ -273,30 +273,23 @@ impl DatagramTransport {
         self.limits.set(args)?;
         self.maybe_pause_protocol()
     }
+}
 
-    fn maybe_pause_protocol(&self) -> Res<()> {
-        if !self.limits.is_above_high(self.size_to_limit()) || self.limits.paused.replace(true) {
-            return Ok(());
-        }
-        self.tell_protocol(&names::PAUSE_WRITING, "protocol.pause_writing() failed")
+impl Writing for DatagramTransport {
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    fn maybe_resume_protocol(&self) -> Res<()> {
-        if !self.limits.paused.get() || !self.limits.is_at_low(self.size_to_limit()) {
-            return Ok(());
-        }
-        self.limits.paused.set(false);
-        self.tell_protocol(&names::RESUME_WRITING, "protocol.resume_writing() failed")
+    fn size(&self) -> usize {
+        self.size_to_limit()
     }
 
-    fn tell_protocol(&self, method: &'static Name, message: &str) -> Res<()> {
-        let protocol = self.protocol.get().unwrap_or_else(value::none);
-        let Err(raised) = protocol.call_method(method, &[]) else { return Ok(()) };
-        let exception = fetch(raised);
-        if is_fatal(&exception) {
-            return Err(restore(exception));
-        }
-        self.report_error(message, &exception)
+    fn told(&self) -> Option<Own<Any>> {
+        self.protocol.get()
+    }
+
+    fn report_failure(&self, message: &str, exception: &Any) -> Res<()> {
+        self.report_error(message, exception)
     }
 }
 

@@ -2,10 +2,51 @@
 
 use std::cell::Cell;
 
-use crate::py::{Any, Args, Builtin, Own, Res, Signature, names, raise, value};
+use crate::py::error::{fetch, is_fatal, restore};
+use crate::py::names::Name;
+use crate::py::{Any, Args, AsObject, Builtin, Own, Res, Signature, names, raise, value};
 
 /// asyncio's default for the upper limit.
 const HIGH: usize = 64 * 1024;
+
+/// A transport, as flow control sees it.
+pub(super) trait Writing {
+    fn limits(&self) -> &Limits;
+    /// How much waits to be sent, as the limits count it.
+    fn size(&self) -> usize;
+    fn told(&self) -> Option<Own<Any>>;
+    /// Hands what the protocol raised to the loop's exception handler.
+    fn report_failure(&self, message: &str, exception: &Any) -> Res<()>;
+
+    /// asyncio's `_maybe_pause_protocol`.
+    fn maybe_pause_protocol(&self) -> Res<()> {
+        let limits = self.limits();
+        if !limits.is_above_high(self.size()) || limits.paused.replace(true) {
+            return Ok(());
+        }
+        self.tell_protocol(&names::PAUSE_WRITING, "protocol.pause_writing() failed")
+    }
+
+    /// asyncio's `_maybe_resume_protocol`.
+    fn maybe_resume_protocol(&self) -> Res<()> {
+        let limits = self.limits();
+        if !limits.paused.get() || !limits.is_at_low(self.size()) {
+            return Ok(());
+        }
+        limits.paused.set(false);
+        self.tell_protocol(&names::RESUME_WRITING, "protocol.resume_writing() failed")
+    }
+
+    fn tell_protocol(&self, method: &'static Name, message: &str) -> Res<()> {
+        let protocol = self.told().unwrap_or_else(value::none);
+        let Err(raised) = protocol.call_method(method, &[]) else { return Ok(()) };
+        let exception = fetch(raised);
+        if is_fatal(&exception) {
+            return Err(restore(exception));
+        }
+        self.report_failure(message, &exception)
+    }
+}
 
 /// The limits, and whether the protocol is stopped now.
 pub(super) struct Limits {
@@ -67,8 +108,6 @@ impl Limits {
         value::int(self.high.get() as i64)
     }
 }
-
-use crate::py::AsObject as _;
 
 /// An int, or a float such as infinity.
 fn limit_from(given: &Any) -> Res<i64> {

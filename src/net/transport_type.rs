@@ -1,6 +1,7 @@
 //! Stream transports as Python sees them: asyncio's `_SelectorSocketTransport`, by every attribute
 //! that asyncio's own code or a program in earnest looks at.
 
+use super::flow::Writing;
 use super::protocol;
 use super::socket;
 use super::transport::{Life, Transport, TransportState};

@@ -10,14 +10,14 @@
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
+use super::flow::{Limits, Writing};
 use super::pending::borrowed;
 use super::transport::{Life, Transport, TransportState};
 use crate::engine::asyncio::asyncio;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{Buffer, bytes, bytes_of, is_bytes_like, is_exact_bytes};
-use crate::py::error::{fetch, is_fatal, os_error, restore};
-use crate::py::names::Name;
+use crate::py::error::{fetch, os_error};
 use crate::py::{Any, AsObject, Own, Res, context, names, runtime_error, type_error, value};
 use reactor::Interest;
 
@@ -322,29 +322,22 @@ impl Transport {
         self.settle_writes()?;
         Ok(self.pending.size() as i64)
     }
+}
 
-    pub(super) fn maybe_pause_protocol(&self) -> Res<()> {
-        if !self.limits.is_above_high(self.pending.size()) || self.limits.paused.replace(true) {
-            return Ok(());
-        }
-        self.tell_protocol(&names::PAUSE_WRITING, "protocol.pause_writing() failed")
+impl Writing for Transport {
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    fn maybe_resume_protocol(&self) -> Res<()> {
-        if !self.limits.paused.get() || !self.limits.is_at_low(self.pending.size()) {
-            return Ok(());
-        }
-        self.limits.paused.set(false);
-        self.tell_protocol(&names::RESUME_WRITING, "protocol.resume_writing() failed")
+    fn size(&self) -> usize {
+        self.pending.size()
     }
 
-    fn tell_protocol(&self, method: &'static Name, message: &str) -> Res<()> {
-        let protocol = self.protocol.get().unwrap_or_else(value::none);
-        let Err(raised) = protocol.call_method(method, &[]) else { return Ok(()) };
-        let exception = fetch(raised);
-        if is_fatal(&exception) {
-            return Err(restore(exception));
-        }
-        self.report(message, &exception)
+    fn told(&self) -> Option<Own<Any>> {
+        self.protocol.get()
+    }
+
+    fn report_failure(&self, message: &str, exception: &Any) -> Res<()> {
+        self.report(message, exception)
     }
 }
