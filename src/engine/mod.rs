@@ -5,6 +5,7 @@ pub(crate) mod bell;
 pub(crate) mod current;
 pub(crate) mod endpoint;
 pub(crate) mod event_loop;
+mod event_loop_type;
 pub(crate) mod handle;
 mod io;
 mod outbox;
@@ -27,7 +28,7 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     let [handle, timer_handle] = handle::build()?;
     module.add(c"Handle", handle)?;
     module.add(c"TimerHandle", timer_handle)?;
-    module.add(c"Loop", event_loop::build()?)?;
+    module.add(c"Loop", event_loop_type::build()?)?;
     module.function(
         c"adopt_methods",
         c"adopt_methods(loop_class, /)\n--\n\nGive a subclass of Loop its own copies of Loop's methods, which are called faster.",
