@@ -23,8 +23,10 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from aioxide import _core, interop
+from aioxide.children import Children
 from aioxide.endpoints import Endpoints
 from aioxide.network import Network
+from aioxide.pipes import Pipes
 from aioxide.reports import Reports
 from aioxide.resolver import Resolver
 from aioxide.signals import Signals
@@ -45,6 +47,8 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
     Network,
     Endpoints,
     Sockets,
+    Pipes,
+    Children,
     asyncio.AbstractEventLoop,
 ):
     """An event loop whose ready queue, timers, tasks and futures are native."""
