@@ -6,6 +6,7 @@ mod py;
 mod streams;
 mod sync;
 mod tasks;
+mod tls;
 
 /// The import system's way in.
 ///
@@ -23,6 +24,7 @@ pub unsafe extern "C" fn PyInit__core() -> *mut pyo3_ffi::PyObject {
             sync::add_to(module)?;
             net::add_to(module)?;
             streams::add_to(module)?;
+            tls::add_to(module)?;
             module.add(c"__version__", &*py::value::string(env!("CARGO_PKG_VERSION"))?)
         })
     }

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from socket import _Address, _RetAddress, socket
+from ssl import SSLContext
 from types import GenericAlias, TracebackType
 from typing import (
     Any,
@@ -156,6 +157,7 @@ class Loop:
         sock: socket,
         server: asyncio.AbstractServer | None,
         backlog: int,
+        secure: tuple[SSLContext, float, float] | None,
     ) -> None: ...
     def _stop_listening(self, fd: int, /) -> None: ...
     def _refuse_transport(self, fd: FileDescriptorLike, /) -> None: ...
@@ -181,6 +183,29 @@ def socket_transport(
     extra: dict[str, Any] | None = None,
     server: asyncio.AbstractServer | None = None,
 ) -> SocketTransport: ...
+
+@final
+class TlsTransport(asyncio.Transport):
+    def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def get_read_buffer_limits(self) -> tuple[int, int]: ...
+    def get_read_buffer_size(self) -> int: ...
+    def connection_made(self, below: asyncio.BaseTransport, /) -> None: ...
+    def connection_lost(self, exc: Exception | None, /) -> None: ...
+    def eof_received(self) -> bool: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+def tls_transport(
+    loop: asyncio.AbstractEventLoop,
+    protocol: asyncio.BaseProtocol,
+    sslcontext: SSLContext,
+    waiter: asyncio.Future[Any] | None,
+    server_side: bool,
+    server_hostname: str | None,
+    call_connection_made: bool,
+    ssl_handshake_timeout: float,
+    ssl_shutdown_timeout: float,
+) -> TlsTransport: ...
 
 @final
 class DatagramTransport(asyncio.DatagramTransport):

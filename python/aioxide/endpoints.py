@@ -1,8 +1,7 @@
 """What a socket becomes on the loop: a transport, a listener, and the rule that it is only one.
 
 `aioxide.network` ends in these methods, once a socket is connected or bound. Transports and
-listeners are native. TLS is asyncio's own protocol over a native transport, and so a server with
-TLS accepts its connections with asyncio's own functions. What is no plain socket (a fake in a test,
+listeners are native. What is no plain socket (a fake in a test,
 a subclass with a `recv()` of its own) gets asyncio's transport, which calls its methods.
 
 A transport of asyncio's that somebody makes by hand works, too. It watches its descriptor with four
@@ -28,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from aioxide import _core
 from aioxide.stock import Declared, StockLoop
+from aioxide.tls import listening_with, make_tls
 
 # What the native half does with the descriptor instead of calling these.
 _REPLACED = (
@@ -119,7 +119,8 @@ class Endpoints(Declared):
     ) -> asyncio.Transport:
         if _REFUSES_TAKEN_SOCKETS:
             self._ensure_fd_no_transport(rawsock)
-        make: Any = sslproto.SSLProtocol  # which timeouts it takes depends on the version
+        # Which timeouts there are depends on the version.
+        make: Any = make_tls if _is_native(rawsock) else sslproto.SSLProtocol
         tls = make(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
         transport: asyncio.Transport = tls._app_transport
@@ -134,8 +135,10 @@ class Endpoints(Declared):
         backlog: int = 100,
         *timeouts: float | None,
     ) -> None:
-        if sslcontext is None and _is_native(sock):
-            self._listen(protocol_factory, sock, server, backlog)
+        # In debug mode asyncio reports every connection that could not be secured.
+        if _is_native(sock) and (sslcontext is None or not self.get_debug()):
+            secure = None if sslcontext is None else listening_with(sslcontext, *timeouts)
+            self._listen(protocol_factory, sock, server, backlog, secure)
             return
         accept: Callable[..., object] = self._accept_connection
         self._add_reader(
@@ -212,7 +215,12 @@ class Endpoints(Declared):
         def _remove_reader(self, fd: int) -> bool: ...
         def _refuse_transport(self, fd: Any) -> None: ...
         def _listen(
-            self, protocol_factory: object, sock: object, server: object, backlog: int
+            self,
+            protocol_factory: object,
+            sock: object,
+            server: object,
+            backlog: int,
+            secure: tuple[object, float, float] | None,
         ) -> None: ...
         def _stop_listening(self, fd: int) -> None: ...
         def _guard_transports(self) -> None: ...

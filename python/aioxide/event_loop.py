@@ -31,6 +31,7 @@ from aioxide.reports import Reports
 from aioxide.resolver import Resolver
 from aioxide.signals import Signals
 from aioxide.sockets import Sockets
+from aioxide.tls import Tls
 
 if TYPE_CHECKING:
     from asyncio import _AwaitableLike
@@ -49,6 +50,7 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
     Sockets,
     Pipes,
     Children,
+    Tls,
     asyncio.AbstractEventLoop,
 ):
     """An event loop whose ready queue, timers, tasks and futures are native."""

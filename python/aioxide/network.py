@@ -25,7 +25,6 @@ class Network(Declared):
         create_connection = StockLoop.create_connection
         create_unix_connection = StockLoop.create_unix_connection
         connect_accepted_socket = StockLoop.connect_accepted_socket
-        start_tls = StockLoop.start_tls
         _connect_sock = StockLoop._connect_sock
         _create_connection_transport = StockLoop._create_connection_transport
         _ensure_resolved = StockLoop._ensure_resolved

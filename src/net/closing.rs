@@ -24,7 +24,7 @@ impl Transport {
     }
 
     /// `close()`.
-    pub(super) fn close(&self) -> Res<()> {
+    pub(crate) fn close(&self) -> Res<()> {
         if self.life.get() != Life::Open {
             return Ok(());
         }
@@ -44,7 +44,7 @@ impl Transport {
     }
 
     /// `abort()`, and what errors end in.
-    pub(super) fn force_close(&self, exception: &Any) -> Res<()> {
+    pub(crate) fn force_close(&self, exception: &Any) -> Res<()> {
         if self.is_lost() {
             return Ok(());
         }

@@ -110,6 +110,6 @@ impl Limits {
 }
 
 /// An int, or a float such as infinity.
-fn limit_from(given: &Any) -> Res<i64> {
+pub(crate) fn limit_from(given: &Any) -> Res<i64> {
     if value::is_int(given) { value::as_int(given) } else { Ok(value::as_float(given)? as i64) }
 }

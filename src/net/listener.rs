@@ -22,8 +22,9 @@ use crate::engine::event_loop::EventLoop;
 use crate::py::error::{fetch, is_fatal, os_error, restore};
 use crate::py::{
     Any, Args, AsObject, BoundMethod, Builder, Class, Object, Own, Raised, Res, Signature, Slot,
-    Stop, TypeCell, Visitor, bound, context, create, error, names, track, value,
+    Stop, TypeCell, Visitor, bound, context, create, error, names, track, type_error, value,
 };
+use crate::tls::{Settings, TlsTransport};
 
 /// The most that one turn accepts from one listener.
 const BATCH: u32 = 16;
@@ -40,6 +41,8 @@ pub(crate) struct ListenerState {
     sock: Slot,
     server: Slot,
     context: Slot,
+    /// `(sslcontext, handshake timeout, shutdown timeout)`, if connections are secured.
+    secure: Slot,
     fd: RawFd,
     /// The address of every connection, if it is bound to one and not to all.
     address: Option<SocketAddr>,
@@ -70,13 +73,15 @@ impl Class for ListenerState {
         visitor.slot(&object.protocol_factory)?;
         visitor.slot(&object.sock)?;
         visitor.slot(&object.server)?;
-        visitor.slot(&object.context)
+        visitor.slot(&object.context)?;
+        visitor.slot(&object.secure)
     }
     fn clear(object: &Listener) {
         object.protocol_factory.clear();
         object.sock.clear();
         object.server.clear();
         object.context.clear();
+        object.secure.clear();
     }
     fn leave(object: &Listener) {
         // SAFETY: a look at the loop, whose table forgets an object that is about to die.
@@ -117,16 +122,22 @@ impl Endpoint for ListenerState {
     }
 }
 
-static LISTEN: Signature<4> = Signature {
+static LISTEN: Signature<5> = Signature {
     method: "_listen",
-    names: [&names::PROTOCOL_FACTORY, &names::SOCK, &names::SERVER, &names::BACKLOG],
-    positional: 4,
-    required: 4,
+    names: [
+        &names::PROTOCOL_FACTORY,
+        &names::SOCK,
+        &names::SERVER,
+        &names::BACKLOG,
+        &names::SECURE,
+    ],
+    positional: 5,
+    required: 5,
 };
 
-/// `loop._listen(protocol_factory, sock, server, backlog)`: accept from now on.
+/// `loop._listen(protocol_factory, sock, server, backlog, secure)`: accept from now on.
 pub(crate) fn listen(event_loop: &EventLoop, args: Args<'_>) -> Res<()> {
-    let [factory, sock, server, backlog] = args.bind(&LISTEN)?;
+    let [factory, sock, server, backlog, secure] = args.bind(&LISTEN)?;
     let none = value::none_ref();
     let sock = sock.unwrap_or(none);
     let fd = value::as_int(&*sock.call_method(&names::FILENO, &[])?)? as RawFd;
@@ -139,6 +150,7 @@ pub(crate) fn listen(event_loop: &EventLoop, args: Args<'_>) -> Res<()> {
         sock: Slot::new(sock.own()),
         server: Slot::some(server.map(AsObject::own)),
         context: Slot::new(context),
+        secure: Slot::some(secure.filter(|secure| !secure.is_none()).map(AsObject::own)),
         fd,
         address: own_address(fd),
         batch: backlog.clamp(1, i64::from(BATCH)) as u32,
@@ -206,8 +218,13 @@ impl Listener {
     ) -> Result<(Own<Any>, Own<Transport>), Failed> {
         let protocol = factory.call(&[]).map_err(|raised| Failed { raised, protocol: None })?;
         let server = self.server.get();
+        let told = match self.secure.get() {
+            Some(secure) => secured(event_loop, &protocol, &secure)
+                .map_err(|raised| Failed { raised, protocol: Some(protocol) })?,
+            None => protocol,
+        };
         let transport =
-            Transport::over_accepted(event_loop, fd, &protocol, server.as_deref(), context.own())
+            Transport::over_accepted(event_loop, fd, &told, server.as_deref(), context.own())
                 .and_then(|transport| {
                     transport.remember_listener(self.address);
                     transport.remember_peer(peer.as_ref())?;
@@ -215,8 +232,8 @@ impl Listener {
                     Ok(transport)
                 });
         match transport {
-            Ok(transport) => Ok((protocol, transport)),
-            Err(raised) => Err(Failed { raised, protocol: Some(protocol) }),
+            Ok(transport) => Ok((told, transport)),
+            Err(raised) => Err(Failed { raised, protocol: Some(told) }),
         }
     }
 
@@ -333,6 +350,21 @@ impl Listener {
         let io = event_loop.io()?;
         io.set_interest(self.fd, self, Interest::READ).map_err(|failure| os_error(&failure))
     }
+}
+
+/// TLS in front of a protocol.
+fn secured(event_loop: &EventLoop, protocol: &Any, secure: &Any) -> Res {
+    let &[sslcontext, handshake_timeout, shutdown_timeout] = value::tuple_items(secure) else {
+        return Err(type_error("a listener is secured by a context and two timeouts"));
+    };
+    let settings = Settings {
+        context: sslcontext,
+        server_side: true,
+        server_hostname: None,
+        handshake_timeout,
+        shutdown_timeout,
+    };
+    TlsTransport::make(event_loop.as_any(), protocol, &settings, None, true).map(Own::into_any)
 }
 
 static RETRY: BoundMethod = BoundMethod::new(c"_start_serving");

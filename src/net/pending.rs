@@ -18,7 +18,7 @@ use crate::py::{Any, Own, Slot};
 const PIECES: usize = 64;
 
 /// The queue. What it holds are exact bytes objects, which are dropped without running any code.
-pub(super) struct Pending {
+pub(crate) struct Pending {
     first: Slot,
     /// How much of the first piece is sent.
     sent: Cell<usize>,
@@ -31,7 +31,7 @@ pub(super) struct Pending {
 ///
 /// The owner of `fd` keeps it open for as long as the result is used, which is one call.
 #[inline(always)]
-pub(super) fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
+pub(crate) fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: see above; -1, the one number that is forbidden, is never asked for (`debug_assert`).
     unsafe {
         debug_assert!(fd >= 0);
@@ -40,7 +40,7 @@ pub(super) fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
 }
 
 impl Pending {
-    pub(super) const fn new() -> Pending {
+    pub(crate) const fn new() -> Pending {
         Pending {
             first: Slot::empty(),
             sent: Cell::new(0),
@@ -58,18 +58,18 @@ impl Pending {
     }
 
     #[inline(always)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.size.get() == 0
     }
 
     #[inline(always)]
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size.get()
     }
 
     /// Adds a bytes object that is not empty.
     #[inline]
-    pub(super) fn push(&self, bytes: Own<Any>) {
+    pub(crate) fn push(&self, bytes: Own<Any>) {
         self.size.set(self.size.get() + bytes_of(&bytes).len());
         if self.first.is_some() {
             self.rest().push_back(bytes);
@@ -78,16 +78,38 @@ impl Pending {
         }
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.first.clear();
         *self.rest() = VecDeque::new();
         self.sent.set(0);
         self.size.set(0);
     }
 
+    /// The first piece, and how much of it is sent.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<(Own<Any>, usize)> {
+        Some((self.first.get()?, self.sent.get()))
+    }
+
+    /// Copies as much as fits of what is pending; how much that is.
+    pub(crate) fn gather(&self, space: &mut [u8]) -> usize {
+        let mut filled = 0;
+        let mut copy = |data: &[u8]| {
+            let len = data.len().min(space.len() - filled);
+            space[filled..filled + len].copy_from_slice(&data[..len]);
+            filled += len;
+        };
+        let Some((first, sent)) = self.front() else { return 0 };
+        copy(&bytes_of(&first)[sent..]);
+        for piece in self.rest() {
+            copy(bytes_of(piece));
+        }
+        filled
+    }
+
     /// Sends what the kernel takes. That it takes nothing is no error.
     #[inline]
-    pub(super) fn send(&self, fd: RawFd) -> io::Result<()> {
+    pub(crate) fn send(&self, fd: RawFd) -> io::Result<()> {
         while !self.is_empty() {
             let (taken, offered) = match self.send_once(fd) {
                 Ok(sent) => sent,
@@ -129,7 +151,7 @@ impl Pending {
     }
 
     #[inline]
-    fn advance(&self, mut taken: usize) {
+    pub(crate) fn advance(&self, mut taken: usize) {
         self.size.set(self.size.get() - taken);
         taken += self.sent.get();
         while let Some(first) = self.first.take() {

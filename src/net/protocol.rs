@@ -3,6 +3,7 @@
 use super::transport::Transport;
 use crate::py::{Any, AsObject, Global, Own, Res, import, value};
 use crate::streams::ProtocolState;
+use crate::tls::TlsState;
 
 /// How a transport hands over what it has read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +14,8 @@ pub(crate) enum Receiver {
     Buffered,
     /// As `Protocol`, or straight into its StreamReader.
     Stream,
+    /// By TLS of ours, which takes it where it was received.
+    Tls,
 }
 
 static BUFFERED_PROTOCOL: Global<Own<Any>> = Global::new();
@@ -23,17 +26,24 @@ pub(super) fn load() -> Res<()> {
     Ok(())
 }
 
+impl Receiver {
+    /// How this protocol wants its bytes.
+    pub(crate) fn of(protocol: &Any) -> Res<Receiver> {
+        if protocol.cast_exact::<TlsState>().is_some() {
+            return Ok(Receiver::Tls);
+        }
+        if value::is_instance(protocol, BUFFERED_PROTOCOL.get())? {
+            return Ok(Receiver::Buffered);
+        }
+        let streams = protocol.cast::<ProtocolState>().is_some();
+        Ok(if streams { Receiver::Stream } else { Receiver::Protocol })
+    }
+}
+
 impl Transport {
     /// `set_protocol(protocol)`: from the next read on this one hears.
-    pub(super) fn set_protocol(&self, protocol: &Any) -> Res<()> {
-        let buffered = value::is_instance(protocol, BUFFERED_PROTOCOL.get())?;
-        self.receiver.set(if buffered {
-            Receiver::Buffered
-        } else if protocol.cast::<ProtocolState>().is_some() {
-            Receiver::Stream
-        } else {
-            Receiver::Protocol
-        });
+    pub(crate) fn set_protocol(&self, protocol: &Any) -> Res<()> {
+        self.receiver.set(Receiver::of(protocol)?);
         self.promised.set(std::ptr::null());
         self.protocol.set(protocol.own());
         self.protocol_connected.set(true);

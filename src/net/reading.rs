@@ -21,6 +21,7 @@ use crate::engine::event_loop::EventLoop;
 use crate::py::buffer::{Buffer, NewBytes, bytes, recycle};
 use crate::py::error::{fetch, is_fatal, os_error, restore};
 use crate::py::{Any, AsObject, Own, Raised, Res, context, names, runtime_error, value};
+use crate::tls;
 
 /// The most that one read takes, asyncio's `max_size`.
 pub(super) const MAX_SIZE: usize = 256 * 1024;
@@ -49,6 +50,7 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
         return Ok(());
     }
     let reader = match this.receiver.get() {
+        Receiver::Tls => return tls::ready(this, event_loop),
         Receiver::Stream if !event_loop.debug() => streaming::reader_of(this),
         _ => None,
     };
@@ -73,7 +75,7 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
     context::enter(&context)?;
     let outcome = match (fed, this.receiver.get()) {
         (Some(fed), _) => after_feeding(this, fed),
-        (None, Receiver::Protocol | Receiver::Stream) => read_bytes(this),
+        (None, Receiver::Protocol | Receiver::Stream | Receiver::Tls) => read_bytes(this),
         (None, Receiver::Buffered) => read_into_protocol(this),
     };
     context::exit(&context);
@@ -208,7 +210,7 @@ fn protocol_buffer(protocol: &Any) -> Res {
 
 /// The peer has said all that it will say.
 #[cold]
-fn ended(this: &Transport) -> Res<()> {
+pub(crate) fn ended(this: &Transport) -> Res<()> {
     this.log_debug("%r received EOF")?;
     let Some(protocol) = this.protocol.get() else { return Ok(()) };
     let keep_open =
@@ -243,7 +245,7 @@ impl Transport {
 
     /// One receive.
     #[inline(always)]
-    pub(super) fn receive<B: rustix::buffer::Buffer<u8>>(
+    pub(crate) fn receive<B: rustix::buffer::Buffer<u8>>(
         &self,
         space: B,
     ) -> Result<(B::Output, usize), Errno> {
@@ -253,7 +255,7 @@ impl Transport {
     /// What asyncio does in `except BaseException`: KeyboardInterrupt and SystemExit go on,
     /// everything else ends the connection.
     #[cold]
-    pub(super) fn failed(&self, raised: Raised, message: &str) -> Res<()> {
+    pub(crate) fn failed(&self, raised: Raised, message: &str) -> Res<()> {
         let exception = fetch(raised);
         if is_fatal(&exception) {
             return Err(restore(exception));

@@ -167,7 +167,7 @@ impl Transport {
     }
 
     /// `get_extra_info(name, default)`.
-    pub(super) fn extra_info(&self, name: &Any, default: &Any) -> Res {
+    pub(crate) fn extra_info(&self, name: &Any, default: &Any) -> Res {
         if value::is_exact_string(name) {
             self.complete(name)?;
         }

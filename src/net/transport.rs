@@ -49,10 +49,10 @@ pub(super) enum Life {
 #[repr(C)]
 pub(crate) struct TransportState {
     pub(super) event_loop: Slot<EventLoop>,
-    pub(super) protocol: Slot,
+    pub(crate) protocol: Slot,
     pub(super) sock: Slot,
     /// In which the protocol hears of what was read.
-    pub(super) read_context: Slot,
+    pub(crate) read_context: Slot,
     pub(super) fd: Cell<RawFd>,
     /// The size of the last read, from which the next buffer is guessed.
     pub(super) last_read: Cell<u32>,
@@ -77,7 +77,7 @@ pub(crate) struct TransportState {
     /// Who waits for everything to be sent, in `sendfile`.
     pub(super) empty_waiter: Slot,
     /// An error of which the protocol has not heard.
-    pub(super) unheard: Cell<Option<Errno>>,
+    pub(crate) unheard: Cell<Option<Errno>>,
     pub(super) protocol_connected: Cell<bool>,
     /// `sendfile` uses the descriptor meanwhile, by the loop's public methods.
     pub(super) shares_descriptor: Cell<bool>,
@@ -263,7 +263,7 @@ impl TransportState {
     }
 
     /// Whether there is a descriptor to close.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.sock.is_some() || self.owns_descriptor()
     }
 }
@@ -314,7 +314,7 @@ impl Transport {
 
     /// A transport over a descriptor that was just accepted. It is for the caller to tell the
     /// protocol and to call `begin_reading`.
-    pub(super) fn over_accepted(
+    pub(crate) fn over_accepted(
         event_loop: &EventLoop,
         fd: OwnedFd,
         protocol: &Any,
@@ -354,7 +354,7 @@ impl Transport {
     }
 
     /// Reads from now on, in a copy of the present context, unless it is closing or paused.
-    pub(super) fn begin_reading(&self) -> Res<()> {
+    pub(crate) fn begin_reading(&self) -> Res<()> {
         if self.life.get() != Life::Open || self.paused.get() {
             return Ok(());
         }

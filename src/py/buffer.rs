@@ -97,6 +97,18 @@ pub(crate) fn bytes(data: &[u8]) -> Res {
     unsafe { checked(ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as isize)) }
 }
 
+/// A new bytes object of both.
+pub(crate) fn joined(first: &Any, rest: &[u8]) -> Res {
+    let first = bytes_of(first);
+    let mut made = NewBytes::with_capacity(first.len() + rest.len())?;
+    let space = made.space();
+    for (place, &byte) in space.iter_mut().zip(first.iter().chain(rest)) {
+        place.write(byte);
+    }
+    // SAFETY: all of it was written.
+    unsafe { made.finish(first.len() + rest.len()) }
+}
+
 #[inline(always)]
 pub(crate) fn is_exact_bytes(object: &Any) -> bool {
     // SAFETY: a live object.

@@ -6,10 +6,16 @@
 use crate::engine::endpoint::Endpoint;
 use crate::net::transport::{Transport, TransportState};
 use crate::py::{Any, AsObject, Res, names, value};
+use crate::tls::{TlsState, TlsTransport};
 
 #[inline(always)]
 fn native(transport: &Any) -> Option<&Transport> {
     transport.cast_exact::<TransportState>().filter(|transport| transport.is_plain())
+}
+
+#[inline(always)]
+fn native_tls(transport: &Any) -> Option<&TlsTransport> {
+    transport.cast_exact::<TlsState>().filter(|transport| transport.is_plain())
 }
 
 /// `transport.write(data)`.
@@ -17,7 +23,10 @@ fn native(transport: &Any) -> Option<&Transport> {
 pub(super) fn write_to(transport: &Any, data: &Any) -> Res<()> {
     match native(transport) {
         Some(transport) => transport.write(data),
-        None => transport.call_method(&names::WRITE, &[data]).map(drop),
+        None => match native_tls(transport) {
+            Some(transport) => transport.write(data),
+            None => transport.call_method(&names::WRITE, &[data]).map(drop),
+        },
     }
 }
 
@@ -26,7 +35,10 @@ pub(super) fn write_to(transport: &Any, data: &Any) -> Res<()> {
 pub(super) fn write_lines_to(transport: &Any, data: &Any) -> Res<()> {
     match native(transport) {
         Some(transport) => transport.write_lines(data),
-        None => transport.call_method(&names::WRITELINES, &[data]).map(drop),
+        None => match native_tls(transport) {
+            Some(transport) => transport.write_lines(data),
+            None => transport.call_method(&names::WRITELINES, &[data]).map(drop),
+        },
     }
 }
 
@@ -35,7 +47,10 @@ pub(super) fn write_lines_to(transport: &Any, data: &Any) -> Res<()> {
 pub(super) fn is_closing(transport: &Any) -> Res<bool> {
     match native(transport) {
         Some(transport) => Ok(TransportState::is_closing(transport)),
-        None => value::is_true(&*transport.call_method(&names::IS_CLOSING, &[])?),
+        None => match native_tls(transport) {
+            Some(transport) => Ok(transport.is_closing_now()),
+            None => value::is_true(&*transport.call_method(&names::IS_CLOSING, &[])?),
+        },
     }
 }
 
@@ -43,7 +58,13 @@ pub(super) fn is_closing(transport: &Any) -> Res<bool> {
 pub(super) fn pause_reading(transport: &Any) -> Res<()> {
     match native(transport) {
         Some(transport) => transport.pause_reading(),
-        None => transport.call_method(&names::PAUSE_READING, &[]).map(drop),
+        None => match native_tls(transport) {
+            Some(transport) => {
+                transport.pause_reading();
+                Ok(())
+            }
+            None => transport.call_method(&names::PAUSE_READING, &[]).map(drop),
+        },
     }
 }
 
@@ -51,6 +72,9 @@ pub(super) fn pause_reading(transport: &Any) -> Res<()> {
 pub(super) fn resume_reading(transport: &Any) -> Res<()> {
     match native(transport) {
         Some(transport) => transport.resume_reading(),
-        None => transport.call_method(&names::RESUME_READING, &[]).map(drop),
+        None => match native_tls(transport) {
+            Some(transport) => transport.resume_reading(),
+            None => transport.call_method(&names::RESUME_READING, &[]).map(drop),
+        },
     }
 }

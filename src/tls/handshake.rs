@@ -1,0 +1,136 @@
+//! The handshake, step by step as asyncio's.
+//!
+//! What asyncio then asks the SSLObject (certificate, cipher, compression) is asked when somebody
+//! wants to know it: it does not change any more, and few want to.
+
+use super::session::Step;
+use super::stock::stock;
+use super::transport::{State, TlsTransport, Told, cancel};
+use crate::engine::asyncio::asyncio;
+use crate::py::error::{fetch, is_kind, restore};
+use crate::py::{Any, AsObject, BoundMethod, Builtin, Own, Raised, Res, bound, names, value};
+
+static TIMED_OUT: BoundMethod = BoundMethod::new(c"_check_handshake_timeout");
+
+impl TlsTransport {
+    /// `_start_handshake`.
+    pub(super) fn start_handshake(&self) -> Res<()> {
+        let began = if self.debug() {
+            self.log("%r starts SSL handshake")?;
+            Some(reactor::monotonic())
+        } else {
+            None
+        };
+        self.handshake_began.set(began);
+        self.set_state(State::Handshake)?;
+        let timed_out =
+            bound(&TIMED_OUT, self, |this: &TlsTransport, _: &Any| this.check_handshake_timeout())?;
+        self.handshake_timer.set(self.call_later(&self.handshake_timeout, &timed_out)?);
+        self.do_handshake(&[])
+    }
+
+    fn check_handshake_timeout(&self) -> Res<()> {
+        if self.state.get() != State::Handshake {
+            return Ok(());
+        }
+        let timeout = match self.handshake_timeout.get() {
+            Some(timeout) => value::str_text(&timeout)?,
+            None => return Ok(()),
+        };
+        let text = value::string(&format!(
+            "SSL handshake is taking longer than {timeout} seconds: aborting the connection"
+        ))?;
+        let exception = stock().connection_aborted_error.call(&[&text])?;
+        self.fatal_error(&exception, "Fatal error on transport")
+    }
+
+    /// `_do_handshake`, with what was just received.
+    pub(super) fn do_handshake(&self, received: &[u8]) -> Res<()> {
+        let step = self.session.feed(received, || self.session.do_handshake());
+        match step {
+            Ok(Step::Again) => self.process_outgoing(),
+            Ok(Step::Done) => self.handshake_done(),
+            Err(raised) => {
+                let exception = fetch(raised);
+                if !is_kind(&exception, &stock().ssl_error) {
+                    return Err(restore(exception));
+                }
+                self.handshake_failed(exception)
+            }
+        }
+    }
+
+    /// `_on_handshake_complete(None)`.
+    fn handshake_done(&self) -> Res<()> {
+        cancel(&self.handshake_timer)?;
+        self.set_state(State::Wrapped)?;
+        if let Some(began) = self.handshake_began.take()
+            && self.debug()
+        {
+            let took = value::float((reactor::monotonic() - began) * 1e3)?;
+            let format = value::string("%r: SSL handshake took %.1f ms")?;
+            asyncio().logger.call_method(&names::DEBUG, &[&format, self.as_any(), &took])?;
+        }
+        self.is_secured.set(true);
+        if self.told.get() == Told::Nothing {
+            self.told.set(Told::Made);
+            if let Some(protocol) = self.protocol.get() {
+                protocol.call_method(&names::CONNECTION_MADE, &[self.as_any()])?;
+            }
+        }
+        self.wake_waiter(None)?;
+        self.do_read(&[])
+    }
+
+    /// `_on_handshake_complete(exception)`.
+    pub(super) fn handshake_failed(&self, exception: Own<Any>) -> Res<()> {
+        cancel(&self.handshake_timer)?;
+        self.set_state(State::Unwrapped)?;
+        let message = if is_kind(&exception, &stock().certificate_error) {
+            "SSL handshake failed on verifying the certificate"
+        } else {
+            "SSL handshake failed"
+        };
+        self.fatal_error(&exception, message)?;
+        self.wake_waiter(Some(&exception))
+    }
+
+    /// The connection ended in mid-handshake.
+    pub(super) fn handshake_broken(&self) -> Res<()> {
+        self.handshake_failed(stock().connection_reset_error.call(&[])?)
+    }
+
+    /// `_set_state`.
+    pub(super) fn set_state(&self, new: State) -> Res<()> {
+        let old = self.state.get();
+        let allowed = matches!(
+            (old, new),
+            (_, State::Unwrapped)
+                | (State::Unwrapped, State::Handshake)
+                | (State::Handshake, State::Wrapped)
+                | (State::Wrapped, State::Flushing)
+                | (State::Flushing, State::Shutdown)
+        );
+        if !allowed {
+            return Err(cannot_switch(old, new));
+        }
+        self.state.set(new);
+        Ok(())
+    }
+
+    /// Logs `format % self` for debug mode.
+    pub(super) fn log(&self, format: &str) -> Res<()> {
+        let format = value::string(format)?;
+        asyncio().logger.call_method(&names::DEBUG, &[&format, self.as_any()]).map(drop)
+    }
+}
+
+#[cold]
+fn cannot_switch(old: State, new: State) -> Raised {
+    let text = format!(
+        "cannot switch state from SSLProtocolState.{} to SSLProtocolState.{}",
+        old.name(),
+        new.name()
+    );
+    crate::py::raise(Builtin::RuntimeError.get(), &text)
+}

@@ -1,0 +1,322 @@
+//! The reading side: from what the transport below received to what the protocol above hears.
+//!
+//! OpenSSL takes its records straight out of the buffer that was received into, and what it opens
+//! lands in the bytes object that the protocol gets. All records that came at once are delivered
+//! at once, as asyncio does it.
+
+use std::cell::Cell;
+
+use rustix::io::Errno;
+
+use super::session::Got;
+use super::transport::{State, TlsState, TlsTransport};
+use crate::engine::current;
+use crate::engine::event_loop::EventLoop;
+use crate::net::protocol::Receiver;
+use crate::net::reading::ended;
+use crate::net::transport::Transport;
+use crate::py::buffer::{Buffer, NewBytes, recycle};
+use crate::py::error::os_error;
+use crate::py::{Any, AsObject, BoundMethod, Own, Res, bound, context, names, value};
+use crate::streams::{ProtocolState, StreamReader};
+
+/// asyncio's `max_size`: the most that is asked of a session at once.
+const MAX_SIZE: usize = 256 * 1024;
+
+/// One receive takes no more than this.
+const SCRATCH: usize = 128 * 1024;
+
+/// What a record of TLS 1.3 is longer than what it holds. Others are a few bytes longer still.
+const OVERHEAD: usize = 22;
+const LARGEST_RECORD: usize = 16 * 1024 + OVERHEAD;
+
+thread_local! {
+    /// What is received into. Whoever uses it has it: what is opened may run Python code, which
+    /// may come back here.
+    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// What came out of a session.
+struct Opened {
+    data: Option<Own<Any>>,
+    outcome: Res<Stop>,
+}
+
+/// Why no more came.
+enum Stop {
+    Again,
+    /// The peer has said that it will send no more.
+    End,
+}
+
+/// The transport below has something to receive, or the end has come, or an error.
+pub(crate) fn ready(below: &Transport, event_loop: &EventLoop) -> Res<()> {
+    let Some(protocol) = below.protocol.get() else { return Ok(()) };
+    let Some(this) = protocol.cast_exact::<TlsState>() else { return Ok(()) };
+    current::withdraw(event_loop)?;
+    let Some(context) = below.read_context.get() else { return Ok(()) };
+    context::enter(&context)?;
+    let outcome = match below.unheard.take() {
+        Some(errno) => {
+            below.failed(os_error(&errno.into()), "Fatal read error on socket transport")
+        }
+        None => receive(below, this),
+    };
+    context::exit(&context);
+    outcome
+}
+
+fn receive(below: &Transport, this: &TlsTransport) -> Res<()> {
+    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; SCRATCH].into_boxed_slice());
+    let received = below.receive(&mut buffer[..]).map(|(len, _)| len);
+    let outcome = match received {
+        Ok(0) => ended(below),
+        Ok(len) => this.received(&buffer[..len]).or_else(|raised| {
+            below.failed(raised, "Fatal error: protocol.buffer_updated() call failed.")
+        }),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Err(errno) => below.failed(os_error(&errno.into()), "Fatal read error on socket transport"),
+    };
+    BUFFER.set(Some(buffer));
+    outcome
+}
+
+static RESUME: BoundMethod = BoundMethod::new(c"resume");
+static DO_READ: BoundMethod = BoundMethod::new(c"_do_read");
+
+impl TlsTransport {
+    /// `buffer_updated`.
+    pub(super) fn received(&self, data: &[u8]) -> Res<()> {
+        match self.state.get() {
+            State::Wrapped => self.do_read(data),
+            State::Handshake => self.do_handshake(data),
+            State::Flushing => self.do_flush(data),
+            State::Shutdown => self.do_shutdown(data),
+            State::Unwrapped => Ok(()),
+        }
+    }
+
+    /// `_do_read`, with what was just received.
+    pub(super) fn do_read(&self, received: &[u8]) -> Res<()> {
+        if !matches!(self.state.get(), State::Wrapped | State::Flushing) {
+            self.session.feed(received, || ());
+            return Ok(());
+        }
+        let outcome = self.read_and_answer(received);
+        self.or_fatal(outcome)
+    }
+
+    fn read_and_answer(&self, received: &[u8]) -> Res<()> {
+        if self.paused.get() {
+            self.session.feed(received, || ());
+        } else {
+            let outer = self.reading.replace(true);
+            let outcome = match self.receiver.get() {
+                Receiver::Buffered => {
+                    self.session.feed(received, || ());
+                    self.read_into_protocol()
+                }
+                _ => self.read_bytes(received),
+            };
+            self.reading.set(outer);
+            outcome?;
+            if self.backlog.is_empty() { self.process_outgoing() } else { self.do_write() }?;
+        }
+        self.control_reading_below()
+    }
+
+    /// `_do_read__copied`.
+    fn read_bytes(&self, received: &[u8]) -> Res<()> {
+        let opened = self.open(received);
+        if let Some(data) = opened.data {
+            self.deliver(data)?;
+        }
+        if let Stop::End = opened.outcome? {
+            // The peer has closed its side, and TLS has no half-closed connections.
+            self.call_eof_received()?;
+            self.start_shutdown()?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, data: Own<Any>) -> Res<()> {
+        let Some(protocol) = self.protocol.get() else { return Ok(()) };
+        if let Some(reader) = self.plain_reader(&protocol) {
+            return feed(&reader, data);
+        }
+        protocol.call_method(&names::DATA_RECEIVED, &[&data])?;
+        recycle(data);
+        Ok(())
+    }
+
+    /// The reader that may be fed past its protocol.
+    fn plain_reader(&self, protocol: &Any) -> Option<Own<StreamReader>> {
+        if self.receiver.get() != Receiver::Stream || self.debug() {
+            return None;
+        }
+        protocol.cast::<ProtocolState>()?.plain_reader()
+    }
+
+    /// Opens all the records that are there.
+    fn open(&self, received: &[u8]) -> Opened {
+        self.session.feed(received, || {
+            let room = self.expected();
+            let mut made = match NewBytes::with_capacity(room) {
+                Ok(made) => made,
+                Err(raised) => return Opened { data: None, outcome: Err(raised) },
+            };
+            let mut len = 0;
+            let mut more = Vec::new();
+            let outcome = loop {
+                let space = made.space();
+                let got = if len < room {
+                    self.session.read(&mut space[len..])
+                } else {
+                    read_behind(&self.session, &mut more)
+                };
+                match got {
+                    Ok(Got::Data(count)) => {
+                        if len < room {
+                            len += count;
+                        }
+                        if self.session.is_exhausted() {
+                            break Ok(Stop::Again);
+                        }
+                    }
+                    Ok(Got::Again) => break Ok(Stop::Again),
+                    Ok(Got::End) => break Ok(Stop::End),
+                    Err(raised) => break Err(raised),
+                }
+            };
+            // SAFETY: the session wrote as much as it said.
+            match finish(made, len, &more, &outcome) {
+                Ok(data) => Opened { data, outcome },
+                Err(raised) => Opened { data: None, outcome: Err(raised) },
+            }
+        })
+    }
+
+    /// How much is likely to come out of what is there.
+    fn expected(&self) -> usize {
+        let pending = self.session.incoming_pending();
+        let records = pending / LARGEST_RECORD + 1;
+        pending.saturating_sub(records * OVERHEAD).clamp(64, MAX_SIZE)
+    }
+
+    /// `_do_read__buffered`.
+    fn read_into_protocol(&self) -> Res<()> {
+        let Some(protocol) = self.protocol.get() else { return Ok(()) };
+        let asked = value::int(self.session.incoming_pending() as i64)?;
+        let given = protocol.call_method(&names::GET_BUFFER, &[&asked])?;
+        let mut buffer = Buffer::writable(&given)?;
+        let wanted = buffer.as_mut_slice().len();
+        let mut filled = 0;
+        let mut ended = false;
+        let failure = loop {
+            match self.session.read_into(&mut buffer.as_mut_slice()[filled..]) {
+                Ok(Got::Data(count)) => filled += count,
+                Ok(Got::Again) => break None,
+                Ok(Got::End) => {
+                    ended = true;
+                    break None;
+                }
+                Err(raised) => break Some(raised),
+            }
+            if filled == wanted {
+                // There may be more, for which the protocol has another buffer.
+                let again =
+                    bound(&DO_READ, self, |this: &TlsTransport, _: &Any| this.do_read(&[]))?;
+                self.call_soon(&again, &[value::none_ref()])?;
+                break None;
+            }
+        };
+        drop(buffer);
+        if let Some(raised) = failure {
+            return Err(raised);
+        }
+        if filled > 0 {
+            protocol.call_method(&names::BUFFER_UPDATED, &[&*value::int(filled as i64)?])?;
+        }
+        if ended {
+            self.call_eof_received()?;
+            self.start_shutdown()?;
+        }
+        Ok(())
+    }
+
+    /// `pause_reading()`.
+    pub(crate) fn pause_reading(&self) {
+        self.paused.set(true);
+    }
+
+    /// `resume_reading()`.
+    pub(crate) fn resume_reading(&self) -> Res<()> {
+        if !self.paused.replace(false) {
+            return Ok(());
+        }
+        let resume = bound(&RESUME, self, |this: &TlsTransport, _: &Any| this.resume())?;
+        self.call_soon(&resume, &[value::none_ref()])
+    }
+
+    fn resume(&self) -> Res<()> {
+        match self.state.get() {
+            State::Wrapped => self.do_read(&[]),
+            State::Flushing => self.do_flush(&[]),
+            State::Shutdown => self.do_shutdown(&[]),
+            State::Unwrapped | State::Handshake => Ok(()),
+        }
+    }
+
+    /// `_control_ssl_reading`: what the protocol does not take is left with the kernel.
+    pub(super) fn control_reading_below(&self) -> Res<()> {
+        let size = self.session.incoming_pending();
+        let Some(below) = self.below.get() else { return Ok(()) };
+        if size >= self.incoming.high.get() && !self.below_paused.get() {
+            self.below_paused.set(true);
+            below.pause_reading()
+        } else if size <= self.incoming.low.get() && self.below_paused.get() {
+            self.below_paused.set(false);
+            below.resume_reading()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Opens one more record than was expected.
+fn read_behind(session: &super::session::Session, more: &mut Vec<u8>) -> Res<Got> {
+    more.reserve(16 * 1024);
+    let before = more.len();
+    let got = session.read(more.spare_capacity_mut())?;
+    if let Got::Data(count) = got {
+        // SAFETY: the session wrote as much as it says, behind what there was.
+        unsafe { more.set_len(before + count) }
+    }
+    Ok(got)
+}
+
+/// The bytes that were read: `len` in `made`, and those in `more`. None if there are none.
+fn finish(made: NewBytes, len: usize, more: &[u8], outcome: &Res<Stop>) -> Res<Option<Own<Any>>> {
+    // An exception is raised already, which making an object must not find.
+    let make = || -> Res<Option<Own<Any>>> {
+        if len == 0 {
+            return Ok(None);
+        }
+        // SAFETY: the session wrote this much.
+        let first = unsafe { made.finish(len)? };
+        if more.is_empty() {
+            return Ok(Some(first));
+        }
+        crate::py::buffer::joined(&first, more).map(Some)
+    };
+    if outcome.is_err() { crate::py::error::preserving(make) } else { make() }
+}
+
+/// Feeds a reader, as its protocol would.
+fn feed(reader: &StreamReader, data: Own<Any>) -> Res<()> {
+    reader.receive_bytes(&data)?;
+    if reader.received_quietly()? {
+        reader.pause()?;
+    }
+    Ok(())
+}
