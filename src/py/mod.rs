@@ -23,6 +23,7 @@ mod memory;
 pub(crate) mod module;
 pub(crate) mod names;
 mod object;
+pub(crate) mod openssl;
 pub(crate) mod os_text;
 pub(crate) mod python_socket;
 pub(crate) mod stop;

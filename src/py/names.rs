@@ -339,6 +339,10 @@ names! {
     SSL_HANDSHAKE_TIMEOUT = c"ssl_handshake_timeout",
     SSL_OBJECT = c"ssl_object",
     SSL_SHUTDOWN_TIMEOUT = c"ssl_shutdown_timeout",
+    KEYLOG_FILENAME = c"keylog_filename",
+    MSG_CALLBACK = c"_msg_callback",
+    SIZE = c"size",
+    SSLOBJ = c"_sslobj",
     UNWRAP = c"unwrap",
     WRAP_BIO = c"wrap_bio",
 }

@@ -46,7 +46,7 @@ impl TlsTransport {
 
     /// `_do_handshake`, with what was just received.
     pub(super) fn do_handshake(&self, received: &[u8]) -> Res<()> {
-        let step = self.session.feed(received, || self.session.do_handshake());
+        let step = self.session.feed(received, || self.session.do_handshake()).flatten();
         match step {
             Ok(Step::Again) => self.process_outgoing(),
             Ok(Step::Done) => self.handshake_done(),

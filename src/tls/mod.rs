@@ -11,6 +11,7 @@
 //! TLS inside TLS) is asyncio's own `SSLProtocol`.
 
 mod handshake;
+mod probe_type;
 mod reading;
 mod session;
 mod shutdown;
@@ -28,7 +29,7 @@ use crate::py::{Args, Res};
 /// Makes the types and adds them to the module.
 pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
     stock::load()?;
-    session::add_to(module)?;
+    probe_type::add_to(module)?;
     module.add(c"TlsTransport", transport_type::build()?)?;
     module.function(
         c"tls_transport",

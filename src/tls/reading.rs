@@ -99,8 +99,7 @@ impl TlsTransport {
     /// `_do_read`, with what was just received.
     pub(super) fn do_read(&self, received: &[u8]) -> Res<()> {
         if !matches!(self.state.get(), State::Wrapped | State::Flushing) {
-            self.session.feed(received, || ());
-            return Ok(());
+            return self.session.feed(received, || ());
         }
         let outcome = self.read_and_answer(received);
         self.or_fatal(outcome)
@@ -108,12 +107,12 @@ impl TlsTransport {
 
     fn read_and_answer(&self, received: &[u8]) -> Res<()> {
         if self.paused.get() {
-            self.session.feed(received, || ());
+            self.session.feed(received, || ())?;
         } else {
             let outer = self.reading.replace(true);
             let outcome = match self.receiver.get() {
                 Receiver::Buffered => {
-                    self.session.feed(received, || ());
+                    self.session.feed(received, || ())?;
                     self.read_into_protocol()
                 }
                 _ => self.read_bytes(received),
@@ -127,7 +126,7 @@ impl TlsTransport {
 
     /// `_do_read__copied`.
     fn read_bytes(&self, received: &[u8]) -> Res<()> {
-        let opened = self.open(received);
+        let opened = self.open(received)?;
         if let Some(data) = opened.data {
             self.deliver(data)?;
         }
@@ -158,55 +157,45 @@ impl TlsTransport {
     }
 
     /// Opens all the records that are there.
-    fn open(&self, received: &[u8]) -> Opened {
-        self.session.feed(received, || {
-            let room = self.expected();
-            let mut made = match NewBytes::with_capacity(room) {
-                Ok(made) => made,
-                Err(raised) => return Opened { data: None, outcome: Err(raised) },
-            };
-            let mut len = 0;
-            let mut more = Vec::new();
-            let outcome = loop {
-                let space = made.space();
-                let got = if len < room {
-                    self.session.read(&mut space[len..])
-                } else {
-                    read_behind(&self.session, &mut more)
-                };
-                match got {
-                    Ok(Got::Data(count)) => {
-                        if len < room {
-                            len += count;
-                        }
-                        if self.session.is_exhausted() {
-                            break Ok(Stop::Again);
-                        }
+    fn open(&self, received: &[u8]) -> Res<Opened> {
+        self.session
+            .feed(received, || {
+                let room = self.expected()?;
+                let mut made = NewBytes::with_capacity(room)?;
+                let mut len = 0;
+                let mut more = Vec::new();
+                let outcome = loop {
+                    let space = made.space();
+                    let got = if len < room {
+                        self.session.read(&mut space[len..])
+                    } else {
+                        read_behind(&self.session, &mut more)
+                    };
+                    match got {
+                        Ok(Got::Data(count)) if len < room => len += count,
+                        Ok(Got::Data(_)) => {}
+                        Ok(Got::Again) => break Ok(Stop::Again),
+                        Ok(Got::End) => break Ok(Stop::End),
+                        Err(raised) => break Err(raised),
                     }
-                    Ok(Got::Again) => break Ok(Stop::Again),
-                    Ok(Got::End) => break Ok(Stop::End),
-                    Err(raised) => break Err(raised),
-                }
-            };
-            // SAFETY: the session wrote as much as it said.
-            match finish(made, len, &more, &outcome) {
-                Ok(data) => Opened { data, outcome },
-                Err(raised) => Opened { data: None, outcome: Err(raised) },
-            }
-        })
+                };
+                // SAFETY: the session wrote as much as it said.
+                finish(made, len, &more, &outcome).map(|data| Opened { data, outcome })
+            })
+            .flatten()
     }
 
     /// How much is likely to come out of what is there.
-    fn expected(&self) -> usize {
-        let pending = self.session.incoming_pending();
+    fn expected(&self) -> Res<usize> {
+        let pending = self.session.incoming_pending()?;
         let records = pending / LARGEST_RECORD + 1;
-        pending.saturating_sub(records * OVERHEAD).clamp(64, MAX_SIZE)
+        Ok(pending.saturating_sub(records * OVERHEAD).clamp(64, MAX_SIZE))
     }
 
     /// `_do_read__buffered`.
     fn read_into_protocol(&self) -> Res<()> {
         let Some(protocol) = self.protocol.get() else { return Ok(()) };
-        let asked = value::int(self.session.incoming_pending() as i64)?;
+        let asked = value::int(self.session.incoming_pending()? as i64)?;
         let given = protocol.call_method(&names::GET_BUFFER, &[&asked])?;
         let mut buffer = Buffer::writable(&given)?;
         let wanted = buffer.as_mut_slice().len();
@@ -269,7 +258,7 @@ impl TlsTransport {
 
     /// `_control_ssl_reading`: what the protocol does not take is left with the kernel.
     pub(super) fn control_reading_below(&self) -> Res<()> {
-        let size = self.session.incoming_pending();
+        let size = self.session.incoming_pending()?;
         let Some(below) = self.below.get() else { return Ok(()) };
         if size >= self.incoming.high.get() && !self.below_paused.get() {
             self.below_paused.set(true);

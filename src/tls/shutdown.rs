@@ -67,9 +67,10 @@ impl TlsTransport {
 
     /// `_do_shutdown`.
     pub(super) fn do_shutdown(&self, received: &[u8]) -> Res<()> {
-        let step = self.session.feed(received, || {
+        let unwrap = || {
             if self.eof_received.get() { Ok(Step::Done) } else { self.session.unwrap() }
-        });
+        };
+        let step = self.session.feed(received, unwrap).flatten();
         match step {
             Ok(Step::Again) => self.process_outgoing(),
             Ok(Step::Done) => {
@@ -189,7 +190,7 @@ impl TlsTransport {
     /// The transport below calls: the connection is gone.
     pub(super) fn connection_lost(&self, exception: &Any) -> Res<()> {
         self.backlog.clear();
-        self.session.discard_outgoing()?;
+        self.session.take_outgoing()?;
         self.lost.set(self.lost.get() + 1);
         self.closed.set(true);
         let protocol = self.protocol.take();

@@ -117,7 +117,7 @@ impl TlsTransport {
             return Ok(None);
         }
         if names::SSL_OBJECT.matches(name) {
-            return Ok(self.session.object());
+            return self.session.object().map(Some);
         }
         let asked = [
             (&names::PEERCERT, &names::GETPEERCERT),
@@ -131,8 +131,7 @@ impl TlsTransport {
         if let Some(found) = dict_get(&extra, name)? {
             return Ok(Some(found));
         }
-        let Some(object) = self.session.object() else { return Ok(None) };
-        let found = object.call_method(method, &[])?;
+        let found = self.session.object()?.call_method(method, &[])?;
         dict_set(&extra, name, &found)?;
         Ok(Some(found))
     }
@@ -270,7 +269,7 @@ pub(super) fn build() -> Res<&'static Any> {
         .noargs(
             c"get_read_buffer_size",
             c"get_read_buffer_size($self, /)\n--\n\nReturn how many received bytes wait to be decrypted.",
-            |this: &TlsTransport| this.session.incoming_pending() as i64,
+            |this: &TlsTransport| this.session.incoming_pending().map(|size| size as i64),
         )
         .one(c"_force_close", c"", |this: &TlsTransport, exception: &Any| {
             this.force_close(exception)
@@ -308,8 +307,7 @@ pub(super) fn build() -> Res<&'static Any> {
             stock().namespace_class.call_with_names(&[&feed], &keywords)
         })
         .one(c"_feed", c"", |this: &TlsTransport, data: &Any| {
-            this.session.feed(Buffer::readable(data)?.as_slice(), || ());
-            Ok(())
+            this.session.feed(Buffer::readable(data)?.as_slice(), || ())
         })
         .getter(c"_extra", |this: &TlsTransport| this.extra_dict())
         .getter(c"_start_tls_compatible", |_: &TlsTransport| true)

@@ -166,16 +166,16 @@ impl TlsTransport {
     /// `get_write_buffer_size()`.
     pub(super) fn write_buffer_size(&self) -> Res<usize> {
         self.settle_writes()?;
-        Ok(self.unsent())
+        self.unsent()
     }
 
-    fn unsent(&self) -> usize {
-        self.session.outgoing_pending() + self.backlog.size()
+    fn unsent(&self) -> Res<usize> {
+        Ok(self.session.outgoing_pending()? + self.backlog.size())
     }
 
     /// `_control_app_writing`.
     pub(super) fn control_protocol_writing(&self) -> Res<()> {
-        let size = self.unsent();
+        let size = self.unsent()?;
         if size >= self.outgoing.high.get() && !self.protocol_paused.get() {
             self.protocol_paused.set(true);
             self.tell_protocol(&names::PAUSE_WRITING, "protocol.pause_writing() failed")
