@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from socket import _Address, _RetAddress, socket
-from ssl import SSLContext
 from ssl import SSLContext, SSLObject
 from types import GenericAlias, TracebackType
 from typing import (
@@ -446,6 +445,10 @@ class StreamReaderProtocol(asyncio.StreamReaderProtocol):
 
 @disjoint_base
 class StreamWriter(asyncio.StreamWriter):
+    if sys.version_info >= (3, 13):
+        # A slot, which has no parameters.
+        def __del__(self) -> None: ...  # type: ignore[override]
+
     _loop: asyncio.AbstractEventLoop
     _protocol: Any
     _reader: Any

@@ -38,7 +38,7 @@ def positive(name: str, timeout: float | None, default: float) -> float:
     return timeout
 
 
-def make_tls(
+def make_tls(  # noqa: PLR0917  # asyncio's order
     loop: asyncio.AbstractEventLoop,
     protocol: asyncio.BaseProtocol,
     context: ssl.SSLContext | None,
@@ -58,9 +58,7 @@ def make_tls(
         "ssl_shutdown_timeout", ssl_shutdown_timeout, constants.SSL_SHUTDOWN_TIMEOUT
     )
     if not context:
-        context = sslproto._create_transport_context(  # type: ignore[attr-defined]
-            server_side, server_hostname
-        )
+        context = sslproto._create_transport_context(server_side, server_hostname)
     return _core.tls_transport(
         loop,
         protocol,

@@ -101,7 +101,7 @@ pub(super) fn build() -> Res<&'static Any> {
         )
         .args(
             c"_listen",
-            c"_listen($self, /, protocol_factory, sock, server, backlog)\n--\n\nAccept connections on a listening socket.",
+            c"_listen($self, /, protocol_factory, sock, server, backlog, secure)\n--\n\nAccept connections on a listening socket.",
             crate::net::listener::listen,
         )
         .one(

@@ -46,7 +46,8 @@ impl TlsTransport {
 
     /// `_do_handshake`, with what was just received.
     pub(super) fn do_handshake(&self, received: &[u8]) -> Res<()> {
-        let step = self.session.feed(received, || self.session.do_handshake()).flatten();
+        let step =
+            self.session.feed(received, || self.session.do_handshake()).and_then(|step| step);
         match step {
             Ok(Step::Again) => self.process_outgoing(),
             Ok(Step::Done) => self.handshake_done(),

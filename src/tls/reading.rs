@@ -182,7 +182,7 @@ impl TlsTransport {
                 // SAFETY: the session wrote as much as it said.
                 finish(made, len, &more, &outcome).map(|data| Opened { data, outcome })
             })
-            .flatten()
+            .and_then(|opened| opened)
     }
 
     /// How much is likely to come out of what is there.

@@ -70,7 +70,7 @@ impl TlsTransport {
         let unwrap = || {
             if self.eof_received.get() { Ok(Step::Done) } else { self.session.unwrap() }
         };
-        let step = self.session.feed(received, unwrap).flatten();
+        let step = self.session.feed(received, unwrap).and_then(|step| step);
         match step {
             Ok(Step::Again) => self.process_outgoing(),
             Ok(Step::Done) => {
