@@ -16,7 +16,7 @@ impl TlsTransport {
     /// `_start_handshake`.
     pub(super) fn start_handshake(&self) -> Res<()> {
         let began = if self.debug() {
-            self.log("%r starts SSL handshake")?;
+            self.log("starts SSL handshake")?;
             Some(reactor::monotonic())
         } else {
             None
@@ -69,8 +69,9 @@ impl TlsTransport {
             && self.debug()
         {
             let took = value::float((reactor::monotonic() - began) * 1e3)?;
-            let format = value::string("%r: SSL handshake took %.1f ms")?;
-            asyncio().logger.call_method(&names::DEBUG, &[&format, self.as_any(), &took])?;
+            let format = value::string("%s: SSL handshake took %.1f ms")?;
+            let name = value::string(&self.protocol_name())?;
+            asyncio().logger.call_method(&names::DEBUG, &[&format, &name, &took])?;
         }
         self.is_secured.set(true);
         if self.told.get() == Told::Nothing {
@@ -119,10 +120,16 @@ impl TlsTransport {
         Ok(())
     }
 
-    /// Logs `format % self` for debug mode.
-    pub(super) fn log(&self, format: &str) -> Res<()> {
-        let format = value::string(format)?;
-        asyncio().logger.call_method(&names::DEBUG, &[&format, self.as_any()]).map(drop)
+    /// Logs what asyncio's protocol does, in debug mode.
+    pub(super) fn log(&self, what: &str) -> Res<()> {
+        let format = value::string("%s %s")?;
+        let (name, what) = (value::string(&self.protocol_name())?, value::string(what)?);
+        asyncio().logger.call_method(&names::DEBUG, &[&format, &name, &what]).map(drop)
+    }
+
+    /// As which asyncio's log knows it.
+    pub(super) fn protocol_name(&self) -> String {
+        format!("<asyncio.sslproto.SSLProtocol object at {:#x}>", self.address())
     }
 }
 

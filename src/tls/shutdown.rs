@@ -138,7 +138,7 @@ impl TlsTransport {
 
     fn on_end(&self) -> Res<bool> {
         if self.debug() {
-            self.log("%r received EOF")?;
+            self.log("received EOF")?;
         }
         match self.state.get() {
             State::Handshake => self.handshake_broken()?,

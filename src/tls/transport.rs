@@ -168,7 +168,9 @@ impl Class for TlsState {
         !object.closed.get()
     }
     fn finalize(object: &TlsTransport) {
-        object.closed.set(true);
+        if object.closed.replace(true) {
+            return;
+        }
         let text = "unclosed transport <asyncio._SSLProtocolTransport object>";
         if let Err(raised) = warn_resource(object.as_any(), text) {
             error::unraisable(raised, object.as_any());
@@ -318,10 +320,11 @@ impl TlsTransport {
         }
         if is_kind(exception, crate::py::Builtin::OSError.get()) {
             if self.debug() {
-                let (format, message) = (value::string("%r: %s")?, value::string(message)?);
+                let (format, message) = (value::string("%s: %s")?, value::string(message)?);
+                let name = value::string(&self.protocol_name())?;
                 asyncio().logger.call_method_named(
                     &names::DEBUG,
-                    &[&format, self.as_any(), &message],
+                    &[&format, &name, &message],
                     &names::EXC_INFO,
                     exception,
                 )?;

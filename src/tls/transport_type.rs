@@ -317,7 +317,7 @@ pub(super) fn build() -> Res<&'static Any> {
 
 impl TlsTransport {
     /// What tells one from another in a repr.
-    fn address(&self) -> usize {
+    pub(super) fn address(&self) -> usize {
         self.as_any().as_ptr() as usize
     }
 }

@@ -74,7 +74,8 @@ impl TlsTransport {
         if self.state.get() != State::Wrapped {
             return Ok(());
         }
-        if self.backlog.size() >= RECORD {
+        // Once the transport below is full, each piece counts.
+        if self.backlog.size() >= RECORD || self.below_full.get() {
             return self.write_now();
         }
         if self.in_outbox.get() || self.reading.get() {
