@@ -324,6 +324,7 @@ names! {
     CIPHER = c"cipher",
     COMPRESSION = c"compression",
     CO_ARGCOUNT = c"co_argcount",
+    DIRECT = c"direct",
     DO_HANDSHAKE = c"do_handshake",
     FALLBACK = c"FALLBACK",
     FEED = c"_feed",

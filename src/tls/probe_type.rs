@@ -38,9 +38,9 @@ impl Class for Probe {
     }
 }
 
-static NEW: Signature<3> = Signature {
+static NEW: Signature<4> = Signature {
     method: "tls_session",
-    names: [&names::CONTEXT, &names::SERVER_SIDE, &names::SERVER_HOSTNAME],
+    names: [&names::CONTEXT, &names::SERVER_SIDE, &names::SERVER_HOSTNAME, &names::DIRECT],
     positional: 3,
     required: 2,
 };
@@ -48,12 +48,18 @@ static FEED: Signature<2> =
     Signature { method: "feed", names: [&names::DATA, &names::SIZE], positional: 2, required: 1 };
 
 fn make(args: &Args<'_>) -> Res<Own<Any>> {
-    let [context, server_side, hostname] = args.bind(&NEW)?;
+    let [context, server_side, hostname, direct] = args.bind(&NEW)?;
     let (Some(context), Some(server_side)) = (context, server_side) else {
         return Err(type_error("a session needs a context and a side"));
     };
     let server_side = value::is_true(server_side)?;
-    let session = Session::new(context, server_side, hostname.filter(|name| !name.is_none()))?;
+    let hostname = hostname.filter(|name| !name.is_none());
+    let session = match direct {
+        None => Session::new(context, server_side, hostname)?,
+        Some(direct) => {
+            Session::with_engine(context, server_side, hostname, value::is_true(direct)?)?
+        }
+    };
     let made = create(|| Probe { session, tracked: Cell::new(false) })?;
     track(&made);
     Ok(made.into_any())
@@ -147,7 +153,7 @@ pub(super) fn add_to(module: &Module<'_>) -> Res<()> {
     module.add(c"TlsSession", class)?;
     module.function(
         c"tls_session",
-        c"tls_session(context, server_side, server_hostname=None)\n--\n\nMake a TLS session, for tests.",
+        c"tls_session(context, server_side, server_hostname=None, *, direct=<unrepresentable>)\n--\n\nMake a TLS session, for tests.",
         |_, args: Args<'_>| make(&args),
     )?;
     module.function(

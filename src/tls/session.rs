@@ -140,6 +140,16 @@ impl Session {
         server_side: bool,
         server_hostname: Option<&Any>,
     ) -> Res<Session> {
+        Session::with_engine(context, server_side, server_hostname, module()?.direct)
+    }
+
+    /// The same; `direct` asks for OpenSSL to be called directly, as far as that can be.
+    pub(super) fn with_engine(
+        context: &Any,
+        server_side: bool,
+        server_hostname: Option<&Any>,
+        direct: bool,
+    ) -> Res<Session> {
         let module = module()?;
         let (incoming, outgoing) = (module.memory_bio.call(&[])?, module.memory_bio.call(&[])?);
         let side = value::boolean(server_side);
@@ -148,7 +158,7 @@ impl Session {
             .attr(&names::WRAP_BIO)?
             .call_with_names(&[&incoming, &outgoing, &side, hostname], &module.wrap_names)?;
         let native = plain_worker(module, &object)?;
-        if module.direct
+        if direct
             && let Some(native) = &native
             && let Some(direct) = Direct::take_over(native)?
         {
