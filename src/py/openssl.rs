@@ -11,11 +11,9 @@
 //!
 //! What protects what:
 //! - The `SSL` lives as long as the `_ssl._SSLSocket`, which a [`Direct`] owns.
-//! - Of two threads in one `SSL`, one would corrupt it. `_ssl` gives up the GIL inside, but to enter
-//!   it a thread needs the GIL, which we keep; and it may be inside already, in a call from
-//!   another thread: newer versions of Python hold a mutex of the object then, which we take too,
-//!   or leave the call to Python where it is taken. Older ones have none: there two threads may
-//!   not use one object, with us or without.
+//! - Two threads must not be in one `SSL` at once. `_ssl` gives up the GIL inside, and does not see
+//!   to this (3.13.4 to 3.13.7 tried): a program that calls `read` of a transport's `ssl_object` in a
+//!   thread beside the loop's breaks OpenSSL's rules under any loop, and under this one no more.
 //! - The BIO's memory is reached by whoever is inside, also without the GIL, and by us at any time:
 //!   it has a lock of its own, held for a copy only, in which nothing is called.
 //! - Python code that a callback of the context runs inside our call may come back to the same
@@ -37,7 +35,7 @@ use super::error::Res;
 use super::global::Global;
 use super::names;
 use super::object::{Any, AsObject, Own, Slot, Stop, Visitor};
-use layout::{Layout, Mutex};
+use layout::Layout;
 use library::{Library, Ssl};
 use pipe::Pipe;
 
@@ -87,7 +85,6 @@ pub(crate) struct Direct {
     object: Slot,
     ssl: *mut Ssl,
     pipe: Arc<Pipe>,
-    mutex: Option<Mutex>,
     found: &'static Found,
     /// The handshake is over, and no callback of the context can raise.
     open: Cell<bool>,
@@ -107,12 +104,10 @@ impl Direct {
         if !unsafe { found.library.set_bio(ssl, &pipe) } {
             return Ok(None);
         }
-        let mutex = found.layout.mutex_of(object);
         Ok(Some(Direct {
             object: Slot::new(object.own()),
             ssl,
             pipe,
-            mutex,
             found,
             open: Cell::new(false),
             busy: Cell::new(false),
@@ -198,13 +193,6 @@ impl Direct {
         // What is called back may drop the last other reference to the object.
         let Some(_object) = self.object.get() else { return Outcome::Otherwise };
         let Some(_busy) = Busy::of(&self.busy) else { return Outcome::Again };
-        let _held = match &self.mutex {
-            None => None,
-            Some(mutex) => match mutex.try_hold() {
-                None => return Outcome::Otherwise,
-                held => held,
-            },
-        };
         let library = &self.found.library;
         library.forget_errors();
         run(self.ssl, library)

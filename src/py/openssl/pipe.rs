@@ -6,7 +6,7 @@
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int, c_long, c_void};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::Answer;
@@ -60,9 +60,6 @@ struct Content {
     lent: *const [u8],
     /// What is to be sent.
     outgoing: Vec<u8>,
-    /// Some object's bytes, to be looked at in the next call from OpenSSL.
-    watched: *const [AtomicU8],
-    seen: Vec<u8>,
 }
 
 const NOTHING: *const [u8] = &[];
@@ -99,16 +96,6 @@ impl Content {
         self.kept.extend_from_slice(data);
     }
 
-    /// Notes the bytes that are watched.
-    #[inline(always)]
-    fn look(&mut self) {
-        if !self.watched.is_empty() {
-            // SAFETY: whoever has asked keeps the object until `watched` is called.
-            let watched = unsafe { &*self.watched };
-            self.seen = watched.iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
-        }
-    }
-
     /// Takes what is lent into our own memory.
     fn end_loan(&mut self) {
         // SAFETY: as `incoming`.
@@ -138,8 +125,6 @@ impl Pipe {
                 start: 0,
                 lent: NOTHING,
                 outgoing: Vec::new(),
-                watched: &[],
-                seen: Vec::new(),
             }),
         })
     }
@@ -206,20 +191,6 @@ impl Pipe {
         });
     }
 
-    /// Has the bytes of an object looked at when OpenSSL writes next: by then `_ssl` has locked
-    /// what it locks.
-    pub(super) fn watch(&self, start: *const AtomicU8, len: usize) {
-        self.with(|content| content.watched = std::ptr::slice_from_raw_parts(start, len));
-    }
-
-    /// What `watch` has seen.
-    pub(super) fn watched(&self) -> Vec<u8> {
-        self.with(|content| {
-            content.watched = &[];
-            std::mem::take(&mut content.seen)
-        })
-    }
-
     /// The pipe of a BIO.
     ///
     /// # Safety
@@ -281,7 +252,6 @@ pub(super) unsafe extern "C" fn write(
         let data = std::slice::from_raw_parts(data.cast::<u8>(), len);
         Pipe::of(bio).with(|content| {
             content.outgoing.extend_from_slice(data);
-            content.look();
         });
         *count = len;
         1
