@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.leaks.coordination import COORDINATION
 from tests.leaks.network import NETWORK
+from tests.leaks.tls import TLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -361,4 +362,4 @@ WORKLOADS: dict[str, Workload] = {
         iterators_of_futures,
     )
 }
-WORKLOADS |= COORDINATION | NETWORK
+WORKLOADS |= COORDINATION | NETWORK | TLS
