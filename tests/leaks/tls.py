@@ -204,7 +204,7 @@ async def tls_upgrades(engine: Engine, count: int) -> None:
     loop = asyncio.get_running_loop()
     theirs, ours = _contexts()
     for number in range(count // SHARE):
-        ends = []
+        ends: list[Any] = []
         for sock in socket.socketpair():
             transport, side = await loop.create_connection(Echo if not ends else Side, sock=sock)
             transport.pause_reading()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from asyncio.sslproto import _SSLProtocolTransport  # type: ignore[attr-defined]
+from asyncio.sslproto import _SSLProtocolTransport
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 

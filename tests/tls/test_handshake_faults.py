@@ -152,7 +152,7 @@ async def falsify(peer: TlsPeer, flight: int) -> None:
                 number += 1
                 if number == flight:
                     said[len(said) // 2] ^= 1
-                await send(peer.sock, said)
+                await send(peer.sock, bytes(said))
             await peer.fill()
             if peer.incoming.eof:
                 break

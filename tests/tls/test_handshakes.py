@@ -51,7 +51,7 @@ async def test_the_sni_callback_sees_the_name_and_chooses_the_context(
         seen.append((secured, name, context))
         secured.context = other
 
-    server.sni_callback = choose  # type: ignore[assignment]
+    server.sni_callback = choose
     recorder = Recorder()
     async with secured(net, (server, client), recorder) as peer:
         certificate = peer.tls.getpeercert()
@@ -71,7 +71,7 @@ async def test_an_sni_callback_that_refuses_ends_the_handshake(
     net: Net, certificates: Certificates, version: ssl.TLSVersion
 ) -> None:
     server, client = contexts(certificates, version)
-    server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME  # type: ignore[assignment]
+    server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
     recorder = Recorder()
     with pair() as (ours, theirs):
         peer = TlsPeer(theirs, client)
@@ -92,7 +92,7 @@ async def test_an_sni_callback_that_fails_ends_the_handshake(
         raise LookupError("no such name")
 
     server, client = contexts(certificates)
-    server.sni_callback = fail  # type: ignore[assignment]
+    server.sni_callback = fail
     recorder = Recorder()
     with pair() as (ours, theirs):
         peer = TlsPeer(theirs, client)
@@ -105,7 +105,11 @@ async def test_an_sni_callback_that_fails_ends_the_handshake(
 async def test_the_sni_callback_can_use_the_loop(net: Net, certificates: Certificates) -> None:
     server, client = contexts(certificates)
     called: list[str] = []
-    server.sni_callback = lambda *_: net.loop.call_soon(called.append, "later") and None  # type: ignore[assignment]
+
+    def call(*_: object) -> None:
+        net.loop.call_soon(called.append, "later")
+
+    server.sni_callback = call
     async with secured(net, (server, client), Recorder()):
         await until(lambda: called)
     assert called == ["later"]
@@ -347,7 +351,7 @@ class Resuming(ssl.SSLContext):
     resumed: ssl.SSLSession | None = None
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
-        return super().wrap_bio(*args, **options, session=self.resumed)
+        return super().wrap_bio(*args, **{**options, "session": self.resumed})
 
 
 @both_versions

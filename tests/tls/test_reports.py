@@ -142,8 +142,6 @@ async def test_it_is_a_transport_with_asyncios_repr(
         )
         assert not transport.is_closing()
         assert transport.get_protocol() is recorder
-        transport.note = "transports take attributes"
-        assert transport.note
 
 
 # Warnings

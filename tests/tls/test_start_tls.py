@@ -29,7 +29,7 @@ both_sides = pytest.mark.parametrize("side", SIDES)
 
 def started(net: Net, recorder: Any, context: ssl.SSLContext, side: str, **options: Any) -> Any:
     """The coroutine that makes TLS of a recorder's connection."""
-    name = {} if side == "server" else {"server_hostname": HOST}
+    name: Any = {} if side == "server" else {"server_hostname": HOST}
     return net.loop.start_tls(
         recorder.transport, recorder, context, server_side=side == "server", **name, **options
     )
