@@ -149,7 +149,7 @@ def test_what_cannot_be_caught_or_called_is_refused(loop: Loop) -> None:
 
 
 def fails_with(error: Exception) -> Any:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     return fail
@@ -254,7 +254,7 @@ def test_only_the_main_thread_handles_signals(loop: Loop) -> None:
     assert count_descriptors() == before
 
 
-def test_a_loop_without_handlers_has_no_sockets_for_them() -> None:
+def test_a_loop_without_handlers_has_no_descriptors_for_them() -> None:
     loop = aioxide.new_event_loop()
     before = count_descriptors()
     loop.add_signal_handler(signal.SIGUSR1, print)

@@ -70,7 +70,7 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
         "_made_transports",
         "_saved_origin_tracking_depth",
         "_signal_handlers",
-        "_signal_sockets",
+        "_signal_pipe",
         "_unix_server_sockets",
         "slow_callback_duration",
     )

@@ -601,9 +601,14 @@ pub(super) fn build() -> Res<[&'static Any; 2]> {
         .getter(c"_cancelled", |this: &Handle| this.cancelled.get())
         .getter(c"_loop", |this: &Handle| this.living_loop())
         .getter(c"_repr", |this: &Handle| this.debug.get().and_then(|debug| debug.repr.get()))
-        .getter(c"_source_traceback", |this: &Handle| {
-            this.debug.get().and_then(|debug| debug.source_traceback.get())
-        })
+        .property(
+            c"_source_traceback",
+            |this: &Handle| this.debug.get().and_then(|debug| debug.source_traceback.get()),
+            |this: &Handle, stack: &Any| {
+                this.debug_info().source_traceback.put((!stack.is_none()).then(|| stack.own()));
+                Ok(())
+            },
+        )
         .build()?;
     let timer = Builder::<TimerState>::new(
         c"What call_later and call_at return; answers as asyncio.TimerHandle.",
