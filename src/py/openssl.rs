@@ -66,6 +66,11 @@ pub(crate) fn obstacle() -> Res<Option<&'static str>> {
     found().map(Result::err)
 }
 
+/// The most plaintext that a record holds.
+const RECORD: usize = 16 * 1024;
+/// What it grows by, about.
+const OVERHEAD: usize = 64;
+
 /// How a call ended.
 pub(crate) enum Outcome {
     /// So many bytes were read or written.
@@ -173,6 +178,9 @@ impl Direct {
     /// Encrypts `data`.
     #[inline]
     pub(crate) fn write(&self, data: &[u8]) -> Outcome {
+        if data.len() > RECORD {
+            self.pipe.expect(data.len() + (data.len() / RECORD + 1) * OVERHEAD);
+        }
         self.call(|ssl, library| {
             let mut count = 0;
             // SAFETY: a live SSL that is ours for this call, and a buffer of this length, which

@@ -73,7 +73,6 @@ library! {
     ssl_has_pending = c"SSL_has_pending": fn(*const Ssl) -> Answer;
     ssl_get_ssl_ctx = c"SSL_get_SSL_CTX": fn(*const Ssl) -> *mut Context;
     ssl_set_bio = c"SSL_set_bio": fn(*mut Ssl, *mut Bio, *mut Bio);
-    ssl_set_read_ahead = c"SSL_set_read_ahead": fn(*mut Ssl, c_int);
     bio_get_new_index = c"BIO_get_new_index": fn() -> Answer;
     bio_meth_new = c"BIO_meth_new": fn(c_int, *const c_char) -> *mut Method;
     bio_meth_set_read_ex = c"BIO_meth_set_read_ex": fn(*mut Method, ReadEntry) -> Answer;
@@ -194,8 +193,6 @@ impl Library {
             (self.bio_set_data)(bio, Arc::into_raw(pipe.clone()).cast_mut().cast());
             (self.bio_set_init)(bio, 1);
             (self.ssl_set_bio)(ssl, bio, bio);
-            // One read of the BIO takes all that is there, instead of two for each record.
-            (self.ssl_set_read_ahead)(ssl, 1);
         }
         true
     }

@@ -177,6 +177,12 @@ impl Pipe {
         self.with(|content| std::mem::take(&mut content.outgoing))
     }
 
+    /// Prepares for so much more.
+    #[inline]
+    pub(super) fn expect(&self, size: usize) {
+        self.with(|content| content.outgoing.reserve(size));
+    }
+
     /// Returns memory that `take_outgoing` took, for the next use.
     #[inline]
     pub(super) fn give_back(&self, mut memory: Vec<u8>) {
