@@ -256,10 +256,15 @@ impl TlsTransport {
         }
     }
 
+    /// How many received bytes wait to be opened.
+    pub(super) fn unread(&self) -> Res<usize> {
+        if self.is_over.get() { Ok(0) } else { self.session.incoming_pending() }
+    }
+
     /// `_control_ssl_reading`: what the protocol does not take is left with the kernel.
     pub(super) fn control_reading_below(&self) -> Res<()> {
-        let size = self.session.incoming_pending()?;
         let Some(below) = self.below.get() else { return Ok(()) };
+        let size = self.unread()?;
         if size >= self.incoming.high.get() && !self.below_paused.get() {
             self.below_paused.set(true);
             below.pause_reading()

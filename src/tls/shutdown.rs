@@ -16,10 +16,22 @@ static CLOSE: BoundMethod = BoundMethod::new(c"close");
 impl TlsTransport {
     /// `close()`.
     pub(super) fn close(&self) -> Res<()> {
-        if self.closed.replace(true) {
-            return Ok(());
+        if !self.closed.replace(true) {
+            return self.start_shutdown();
         }
-        self.start_shutdown()
+        // Here asyncio's transport lets go of its protocol, and so of the context.
+        self.forsaken.set(true);
+        self.forget_if_forsaken();
+        Ok(())
+    }
+
+    /// Lets go of what nobody will ask for any more.
+    fn forget_if_forsaken(&self) {
+        if self.forsaken.get() && self.is_over.get() {
+            self.context.clear();
+            self.extra.clear();
+            self.session.clear();
+        }
     }
 
     /// `_start_shutdown`.
@@ -204,6 +216,8 @@ impl TlsTransport {
         self.set_state(State::Unwrapped)?;
         self.below.clear();
         self.wake_waiter(Some(exception).filter(|exception| !exception.is_none()))?;
+        self.is_over.set(true);
+        self.forget_if_forsaken();
         cancel(&self.shutdown_timer)?;
         cancel(&self.handshake_timer)
     }

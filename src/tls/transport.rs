@@ -91,6 +91,10 @@ pub(crate) struct TlsState {
     pub(super) told: Cell<Told>,
     /// The program has closed it, or it is closed.
     pub(super) closed: Cell<bool>,
+    /// The program has closed it once more.
+    pub(super) forsaken: Cell<bool>,
+    /// The transport below is gone.
+    pub(super) is_over: Cell<bool>,
     pub(super) eof_received: Cell<bool>,
     /// What was written and is not encrypted yet.
     pub(super) backlog: Pending,
@@ -232,6 +236,8 @@ impl TlsTransport {
             state: Cell::new(State::Unwrapped),
             told: Cell::new(told),
             closed: Cell::new(false),
+            forsaken: Cell::new(false),
+            is_over: Cell::new(false),
             eof_received: Cell::new(false),
             backlog: Pending::new(),
             in_outbox: Cell::new(false),

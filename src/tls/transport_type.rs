@@ -113,7 +113,7 @@ impl TlsTransport {
         if names::SSLCONTEXT.matches(name) {
             return Ok(self.context.get());
         }
-        if !self.is_secured.get() {
+        if !self.is_secured.get() || !self.context.is_some() {
             return Ok(None);
         }
         if names::SSL_OBJECT.matches(name) {
@@ -269,7 +269,7 @@ pub(super) fn build() -> Res<&'static Any> {
         .noargs(
             c"get_read_buffer_size",
             c"get_read_buffer_size($self, /)\n--\n\nReturn how many received bytes wait to be decrypted.",
-            |this: &TlsTransport| this.session.incoming_pending().map(|size| size as i64),
+            |this: &TlsTransport| this.unread().map(|size| size as i64),
         )
         .one(c"_force_close", c"", |this: &TlsTransport, exception: &Any| {
             this.force_close(exception)

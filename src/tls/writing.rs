@@ -171,6 +171,9 @@ impl TlsTransport {
     }
 
     fn unsent(&self) -> Res<usize> {
+        if self.is_over.get() {
+            return Ok(0);
+        }
         Ok(self.session.outgoing_pending()? + self.backlog.size())
     }
 
