@@ -86,7 +86,10 @@ fn feed(this: &TlsSession, args: &Args<'_>) -> Res<Own<Any>> {
     let mut space = vec![MaybeUninit::<u8>::uninit(); size];
     this.session.feed(data.as_slice(), || {
         let pieces = value::list()?;
-        while size > 0 {
+        if size == 0 {
+            return Ok(pieces);
+        }
+        loop {
             match this.session.read(&mut space)? {
                 Got::Data(count) => {
                     // SAFETY: the session has filled so many.

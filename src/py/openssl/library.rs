@@ -101,7 +101,7 @@ unsafe fn symbol(handle: *mut c_void, name: &CStr) -> Option<*mut c_void> {
 pub(super) fn find() -> Res<Result<Library, String>> {
     let stated = value::str_text(&*import(c"_ssl", c"OPENSSL_VERSION")?)?;
     let file = match import(c"_ssl", c"__file__") {
-        Ok(file) => Some(value::str_text(&*file)?),
+        Ok(file) => Some(value::str_text(&file)?),
         // Built into the interpreter.
         Err(raised) => {
             error::discard(raised);
