@@ -53,11 +53,13 @@ class TlsPeer:
 
     async def fill(self) -> None:
         """Wait for something encrypted, or for the end of it."""
+        turns_waited = 0
         while True:
             try:
                 data = self.sock.recv(1 << 16)
             except BlockingIOError:
-                await asyncio.sleep(0.001)
+                turns_waited += 1
+                await asyncio.sleep(0 if turns_waited < 10 else 0.001)
                 continue
             if data:
                 self.incoming.write(data)

@@ -531,13 +531,10 @@ async def test_a_servers_handshake_that_takes_too_long_is_given_up_silently(
     assert [one.events for one in made] == [[]]
 
 
-@both_sides
-async def test_the_time_of_the_handshake_ends_with_it(
-    net: Net, certificates: Certificates, side: str
-) -> None:
+async def test_the_time_of_the_handshake_ends_with_it(net: Net, certificates: Certificates) -> None:
     recorder = Recorder()
     both = contexts(certificates)
-    async with secured(net, both, recorder, side, ssl_handshake_timeout=1.0) as peer:
+    async with secured(net, both, recorder, ssl_handshake_timeout=1.0) as peer:
         await asyncio.sleep(1.1)
         await peer.send(b"still here")
         await until(lambda: recorder.received == b"still here")
