@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 import warnings
 from typing import Any
 
@@ -70,6 +71,20 @@ async def test_what_is_no_tls_is_refused(
         assert error.reason == reason
         with contextlib.suppress(ConnectionResetError):
             await receive_all(peer)
+
+
+@both_sides
+async def test_a_hello_without_an_end_is_refused_before_it_fills_the_memory(
+    net: Net, certificates: Certificates, side: str
+) -> None:
+    """A message of 16 MiB, as far as its header goes."""
+    message = b"\x01\xff\xff\xff" if side == "server" else b"\x02\xff\xff\xff"
+    with pair() as (sock, peer):
+        with contextlib.suppress(OSError):
+            await send(peer, HELLO + b"\x40\x00" + message + bytes((1 << 14) - 4))
+        error = await outcome(net, certificates, side, sock, ssl_handshake_timeout=5)
+        assert isinstance(error, ssl.SSLError)
+        assert error.reason == "EXCESSIVE_MESSAGE_SIZE"
 
 
 @both_sides
@@ -418,6 +433,31 @@ async def test_a_server_may_close_in_the_middle_of_a_handshake(
         await peer.close()
         assert await made[0].lost is None
     await server.wait_closed()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="new in 3.13")
+async def test_a_server_may_abort_its_clients_in_the_middle_of_a_handshake(
+    net: Net, certificates: Certificates
+) -> None:
+    theirs, ours = contexts(certificates)
+    made: list[Recorder] = []
+
+    def factory() -> Recorder:
+        made.append(Recorder())
+        return made[-1]
+
+    server = await net.loop.create_server(factory, "127.0.0.1", 0, ssl=theirs)
+    with socket.create_connection(server.sockets[0].getsockname()) as sock:
+        sock.setblocking(False)
+        await first_flight(sock, ours)
+        await until(lambda: made)
+        await turns(5)
+        server.close()
+        server.abort_clients()
+        with contextlib.suppress(ConnectionResetError):
+            await receive_all(sock)
+    await server.wait_closed()
+    assert made[0].events == []
 
 
 # No descriptors

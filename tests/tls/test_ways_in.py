@@ -209,11 +209,11 @@ async def test_small_packets_need_not_wait_for_an_answer_to_the_last(
         Recorder, *server.sockets[0].getsockname(), ssl=ours
     )
     await until(lambda: echoes.made[0].events)
-    for end in (transport, echoes.made[0].transport):
-        sock = end.get_extra_info("socket")
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    socks = [end.get_extra_info("socket") for end in (transport, echoes.made[0].transport)]
+    options = [sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for sock in socks]
     await converse(client, transport)
     await check_server(server, echoes)
+    assert options == [1, 1]
 
 
 # Streams
