@@ -186,3 +186,8 @@ def _reset_wakeup_fd() -> None:
         signal.set_wakeup_fd(-1)
     except (ValueError, OSError) as exc:
         logger.info("set_wakeup_fd(-1) failed: %s", exc)
+
+
+if sys.version_info < (3, 12):
+    # A child would write its signals into its parent's pipe. From 3.12 on asyncio sees to it.
+    os.register_at_fork(after_in_child=_reset_wakeup_fd)

@@ -1,8 +1,8 @@
 """More signals than there is room for, in a callback that takes its time.
 
-asyncio keeps some 300 and loses what comes then, whatever it is; and it is the same socket that other
-threads fill when they schedule callbacks. aioxide keeps 65536, signals only, and of what comes then
-it hears once of each kind.
+asyncio keeps some 300 and loses what comes then, whatever it is; and other threads fill the same
+socket when they schedule callbacks. aioxide keeps 65536, signals only, and of what comes then it
+hears once of each kind.
 """
 
 import fcntl

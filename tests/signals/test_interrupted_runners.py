@@ -253,12 +253,12 @@ RUNS = {
                     try:
                         await queue.get()
                     finally:
-                        say("holder ends")
+                        ended.append("holder")
             async def waiter():
                 try:
                     await event.wait()
                 finally:
-                    say("waiter ends")
+                    ended.append("waiter")
             tasks = [asyncio.create_task(holder()), asyncio.create_task(waiter())]
             await asyncio.sleep(0)
             kill_when_asleep(signal.SIGINT)
@@ -267,7 +267,9 @@ RUNS = {
                     say("never")
             finally:
                 say("main ends", lock.locked())
+        ended = []
         attempt(asyncio.run, main())
+        say(sorted(ended))
     """,
     "a task that is left over": """
         async def left_over():

@@ -64,7 +64,8 @@ STATES = {
         worker = threading.Thread(target=work)
         worker.start()
         started.wait()
-        loop.call_soon(lambda: threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start())
+        killer = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+        loop.call_soon(killer.start)
         attempt(loop.run_forever)
         leave.set()
         worker.join()
@@ -314,7 +315,7 @@ STATES = {
         for task in tasks:
             task.cancel()
         results = loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        say({type(result).__name__ for result in results} <= {"CancelledError", "KeyboardInterrupt"})
+        say({*map(type, results)} <= {asyncio.CancelledError, KeyboardInterrupt})
         loop.close()
     """,
     "run_until_complete's first turn": """
