@@ -6,8 +6,8 @@ Python. Python here costs nothing that can be measured, can be read and overridd
 asyncio's own helpers, so that messages and warnings are asyncio's to the letter.
 
 `_core.Loop` stands first among the bases: `asyncio.AbstractEventLoop` defines every method of a
-loop as one that raises NotImplementedError, and so must only answer for what nobody else has.
-What it answers for is, by design, exactly the list of what aioxide cannot do yet.
+loop as one that raises NotImplementedError, and so must only answer for what nobody else has:
+which is nothing.
 """
 
 import asyncio
@@ -171,6 +171,9 @@ class EventLoop(  # type: ignore[misc]  # our create_task() returns our Task
         self._abandon_lookups()
         self._abandon_default_executor()
         self._restore_signals()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Say nothing to a TimerHandle of asyncio's own that a program made for this loop."""
 
     # Tasks made by a factory: the engine asks only when one is set
 
