@@ -33,11 +33,14 @@ PROGRAMS = [
     "periodic",
     "threads",
     "shutdown",
+    "children",
+    "pipe_streams",
     "echo_streams",
     "echo_protocol",
     "datagrams",
     "chat",
     "http_server",
+    "tls_echo",
 ]
 LINES_SHOWN = 4
 INDENT = " " * 20

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -16,11 +17,18 @@ import aioxide
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "tour")
+COMMANDS = {"tls_echo": "openssl"}  # what an example needs besides Python
 RUNNERS = {"asyncio": asyncio.run, "aioxide": aioxide.run}
 
 
 def load(name: str) -> ModuleType:
     return importlib.import_module(f"examples.{name}")
+
+
+def skip_without_its_command(name: str) -> None:
+    command = COMMANDS.get(name)
+    if command and not shutil.which(command):
+        pytest.skip(f"{command} is not installed")
 
 
 def promised_output(program: ModuleType) -> str:
@@ -36,6 +44,7 @@ def promised_output(program: ModuleType) -> str:
 def test_an_example_prints_what_its_docstring_promises(
     name: str, runner: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    skip_without_its_command(name)
     program = load(name)
     run: Callable[[Coroutine[Any, Any, None]], None] = RUNNERS[runner]
     run(program.main())
@@ -46,6 +55,7 @@ def test_an_example_prints_what_its_docstring_promises(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_alone(name: str) -> None:
+    skip_without_its_command(name)
     done = subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / f"{name}.py"],
         capture_output=True,
@@ -55,6 +65,15 @@ def test_an_example_runs_alone(name: str) -> None:
     )
     assert done.stdout == promised_output(load(name))
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_example_says_which_command_it_misses(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    aioxide.run(load(name).main())
+    assert f"{COMMANDS[name]} command; please install it" in capsys.readouterr().out
 
 
 def test_the_tour_visits_every_example() -> None:
