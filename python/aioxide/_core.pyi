@@ -226,6 +226,31 @@ def datagram_transport(
     extra: dict[str, Any] | None = None,
 ) -> DatagramTransport: ...
 
+@final
+class ReadPipeTransport(asyncio.ReadTransport):
+    max_size: int
+    # Its bytes go to this reader from now on; the protocol only hears of the end.
+    def _feed_reader(self, reader: StreamReader, /) -> None: ...
+
+def read_pipe_transport(
+    loop: asyncio.AbstractEventLoop,
+    pipe: Any,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[Any] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> ReadPipeTransport: ...
+
+@final
+class WritePipeTransport(asyncio.WriteTransport): ...
+
+def write_pipe_transport(
+    loop: asyncio.AbstractEventLoop,
+    pipe: Any,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[Any] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> WritePipeTransport: ...
+
 # What the threads of a default executor serve; stands in the place of a queue.SimpleQueue.
 @final
 class JobQueue:

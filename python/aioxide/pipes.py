@@ -1,9 +1,11 @@
-"""Pipes: asyncio's own functions, borrowed as `aioxide.network` says."""
+"""Pipes: asyncio's own functions, borrowed as `aioxide.network` says, over native transports."""
 
-# ruff: noqa: SLF001  # what is borrowed is private
+# what is borrowed is private
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
+from aioxide import _core
 from aioxide.stock import Declared, StockLoop
 
 
@@ -13,5 +15,21 @@ class Pipes(Declared):
     if not TYPE_CHECKING:
         connect_read_pipe = StockLoop.connect_read_pipe
         connect_write_pipe = StockLoop.connect_write_pipe
-        _make_read_pipe_transport = StockLoop._make_read_pipe_transport
-        _make_write_pipe_transport = StockLoop._make_write_pipe_transport
+
+    def _make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: "asyncio.Future[Any] | None" = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.ReadTransport:
+        return _core.read_pipe_transport(self, pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: "asyncio.Future[Any] | None" = None,
+        extra: dict[str, Any] | None = None,
+    ) -> asyncio.WriteTransport:
+        return _core.write_pipe_transport(self, pipe, protocol, waiter, extra)

@@ -7,7 +7,6 @@
 use std::os::fd::IntoRawFd;
 
 use super::transport::{Life, Transport};
-use crate::engine::asyncio::asyncio;
 use crate::engine::handle::Handle;
 use crate::py::error::{is_kind, preserving, warn_resource};
 use crate::py::{
@@ -163,17 +162,7 @@ impl Transport {
     /// asyncio's `_fatal_error`.
     pub(super) fn fatal_error(&self, exception: &Any, message: &str) -> Res<()> {
         if is_kind(exception, Builtin::OSError.get()) {
-            let debug = self.event_loop.get().is_some_and(|event_loop| event_loop.debug());
-            if debug {
-                let format = value::string("%r: %s")?;
-                let message = value::string(message)?;
-                asyncio().logger.call_method_named(
-                    &names::DEBUG,
-                    &[&format, self.as_any(), &message],
-                    &names::EXC_INFO,
-                    exception,
-                )?;
-            }
+            super::report::log_error(&self.event_loop, self.as_any(), message, exception)?;
         } else {
             self.report(message, exception)?;
         }

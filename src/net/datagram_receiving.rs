@@ -15,9 +15,9 @@ use super::address::SockAddr;
 use super::datagram::{DatagramTransport, Life};
 use super::datagram_stock::stock;
 use super::pending::borrowed;
+use super::report::callback_failed;
 use crate::engine::current;
 use crate::engine::event_loop::EventLoop;
-use crate::engine::handle::Handle;
 use crate::py::buffer::bytes;
 use crate::py::error::{fetch, is_fatal, os_error, restore};
 use crate::py::{Any, AsObject, Own, Raised, Res, context, names, value};
@@ -101,18 +101,8 @@ pub(super) fn report(
     context: &Any,
     raised: Raised,
 ) -> Res<()> {
-    let exception = fetch(raised);
-    if is_fatal(&exception) {
-        return Err(restore(exception));
-    }
-    let callback = stock().method(callback, this.as_any())?;
-    let empty = value::tuple(&[])?;
-    let handle = Handle::make(event_loop, &callback, &[], Some(context))?;
-    let reported = event_loop
-        .as_any()
-        .call_method(&names::CALLBACK_FAILED, &[&callback, &empty, handle.as_any(), &exception]);
-    handle.spend();
-    reported.map(drop)
+    let (this, class) = (this.as_any(), &stock().transport_class);
+    callback_failed(event_loop, this, class, callback, &[], context, raised)
 }
 
 fn receive_some(this: &DatagramTransport) -> Res<()> {

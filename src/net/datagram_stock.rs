@@ -2,7 +2,6 @@
 //! Python's asyncio differs from others, its own code is looked at and not its version, because
 //! such changes come in bug-fix releases, too.
 
-use crate::py::error::discard;
 use crate::py::{Any, Global, Own, Res, import, names, value};
 
 /// What is imported.
@@ -55,14 +54,5 @@ impl Stock {
     pub(super) fn is_for_later(&self, exception: &Any) -> bool {
         use crate::py::error::is_kind;
         is_kind(exception, &self.blocking_error) || is_kind(exception, &self.interrupted_error)
-    }
-
-    /// asyncio's own method of that name, bound to our transport, for reports.
-    pub(super) fn method(&self, name: &'static names::Name, transport: &Any) -> Res {
-        let function = self.transport_class.attr(name)?;
-        function.call_method(&names::DUNDER_GET, &[transport]).or_else(|raised| {
-            discard(raised);
-            Ok(self.transport_class.clone())
-        })
     }
 }

@@ -16,6 +16,10 @@ pub(crate) mod flow;
 mod heap;
 pub(crate) mod listener;
 pub(crate) mod pending;
+mod pipe;
+pub(crate) mod pipe_reading;
+mod pipe_type;
+pub(crate) mod pipe_writing;
 pub(crate) mod protocol;
 pub(crate) mod reading;
 mod report;
@@ -41,6 +45,18 @@ pub(crate) fn add_to(module: &Module<'_>) -> Res<()> {
         c"datagram_transport",
         c"datagram_transport(loop, sock, protocol, address=None, waiter=None, extra=None)\n--\n\nMake the transport of a datagram socket.",
         |_, args: Args<'_>| datagram_type::make(&args),
+    )?;
+    module.add(c"ReadPipeTransport", pipe_type::build_reading()?)?;
+    module.function(
+        c"read_pipe_transport",
+        c"read_pipe_transport(loop, pipe, protocol, waiter=None, extra=None)\n--\n\nMake the transport that reads from a pipe.",
+        |_, args: Args<'_>| pipe_type::make_read(&args),
+    )?;
+    module.add(c"WritePipeTransport", pipe_type::build_writing()?)?;
+    module.function(
+        c"write_pipe_transport",
+        c"write_pipe_transport(loop, pipe, protocol, waiter=None, extra=None)\n--\n\nMake the transport that writes to a pipe.",
+        |_, args: Args<'_>| pipe_type::make_write(&args),
     )?;
     dns::add_to(module)?;
     module.function(

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, RawFd};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, write, writev};
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
 use crate::py::buffer::{bytes_of, recycle};
@@ -16,6 +16,13 @@ use crate::py::{Any, Own, Slot};
 
 /// More pieces than this go out in a further call.
 const PIECES: usize = 64;
+
+/// How bytes leave.
+#[derive(Clone, Copy)]
+enum Call {
+    Send,
+    Write,
+}
 
 /// The queue. What it holds are exact bytes objects, which are dropped without running any code.
 pub(crate) struct Pending {
@@ -107,11 +114,30 @@ impl Pending {
         filled
     }
 
+    /// Adds a bytes object whose first `sent` bytes, not all of them, are sent already; nothing waits
+    /// yet.
+    pub(super) fn push_rest(&self, bytes: Own<Any>, sent: usize) {
+        debug_assert!(self.is_empty() && sent < bytes_of(&bytes).len());
+        self.size.set(bytes_of(&bytes).len() - sent);
+        self.sent.set(sent);
+        self.first.set(bytes);
+    }
+
     /// Sends what the kernel takes. That it takes nothing is no error.
     #[inline]
     pub(crate) fn send(&self, fd: RawFd) -> io::Result<()> {
+        self.hand_over(fd, Call::Send)
+    }
+
+    /// The same for what is no socket.
+    pub(super) fn write(&self, fd: RawFd) -> io::Result<()> {
+        self.hand_over(fd, Call::Write)
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, fd: RawFd, call: Call) -> io::Result<()> {
         while !self.is_empty() {
-            let (taken, offered) = match self.send_once(fd) {
+            let (taken, offered) = match self.send_once(fd, call) {
                 Ok(sent) => sent,
                 Err(Errno::AGAIN | Errno::INTR) => break,
                 Err(errno) => return Err(errno.into()),
@@ -125,15 +151,19 @@ impl Pending {
     }
 
     /// One system call: how much was taken, and of how much.
-    #[inline]
-    fn send_once(&self, fd: RawFd) -> Result<(usize, usize), Errno> {
+    #[inline(always)]
+    fn send_once(&self, fd: RawFd, call: Call) -> Result<(usize, usize), Errno> {
         let fd = borrowed(fd);
         // SAFETY: a system call, during which nothing can change the field.
         let Some(first) = (unsafe { self.first.peek() }) else { return Ok((0, 0)) };
         let first = &bytes_of(first)[self.sent.get()..];
         let rest = self.rest();
         if rest.is_empty() {
-            return Ok((send(fd, first, SendFlags::NOSIGNAL)?, first.len()));
+            let taken = match call {
+                Call::Send => send(fd, first, SendFlags::NOSIGNAL)?,
+                Call::Write => write(fd, first)?,
+            };
+            return Ok((taken, first.len()));
         }
         let mut slices = [IoSlice::new(&[]); PIECES];
         slices[0] = IoSlice::new(first);
@@ -145,8 +175,13 @@ impl Pending {
             offered += piece.len();
             count += 1;
         }
-        let mut control = SendAncillaryBuffer::default();
-        let taken = sendmsg(fd, &slices[..count], &mut control, SendFlags::NOSIGNAL)?;
+        let taken = match call {
+            Call::Send => {
+                let mut control = SendAncillaryBuffer::default();
+                sendmsg(fd, &slices[..count], &mut control, SendFlags::NOSIGNAL)?
+            }
+            Call::Write => writev(fd, &slices[..count])?,
+        };
         Ok((taken, offered))
     }
 

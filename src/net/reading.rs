@@ -6,7 +6,8 @@
 //! buffer that all transports share and copied into a bytes object of its exact size; once packets
 //! are large, into a bytes object at once, which is guessed from the last one and cut to size.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -36,8 +37,52 @@ thread_local! {
     static BUFFER: UnsafeCell<Box<[u8]>> = UnsafeCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
+/// Whatever a stream of bytes is read from, for those who make room for it.
+pub(super) trait Source {
+    /// The place of the last read's size.
+    fn last_read(&self) -> &Cell<u32>;
+
+    /// Makes one read into this memory; how much it gave.
+    fn fill(&self, space: &mut [u8]) -> Result<usize, Errno>;
+
+    /// The same into memory that nobody has written to; what it gave.
+    fn fill_new<'a>(&self, space: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno>;
+
+    /// How much room to make for the next read; none if it is to go through the shared buffer.
+    #[inline(always)]
+    fn room(&self) -> Option<usize> {
+        let last = self.last_read().get() as usize;
+        (last > LARGE).then(|| guess_room(last))
+    }
+
+    /// Remembers how large the last packets were, for the next buffer. A message of 64 KiB comes as
+    /// 65483 bytes and 53: one small read must not make the next large one a copy.
+    #[inline(always)]
+    fn note_read(&self, len: usize) {
+        let last = self.last_read().get();
+        self.last_read().set((len as u32).max(last - last / 4));
+    }
+}
+
+impl Source for Transport {
+    #[inline(always)]
+    fn last_read(&self) -> &Cell<u32> {
+        &self.last_read
+    }
+
+    #[inline(always)]
+    fn fill(&self, space: &mut [u8]) -> Result<usize, Errno> {
+        self.receive(space).map(|(len, _)| len)
+    }
+
+    #[inline(always)]
+    fn fill_new<'a>(&self, space: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8], Errno> {
+        self.receive(space).map(|((filled, _), _)| filled)
+    }
+}
+
 /// What came of a read.
-enum Arrival {
+pub(super) enum Arrival {
     Data(Own<Any>),
     Nothing,
     End,
@@ -51,7 +96,7 @@ pub(super) fn ready(this: &Transport, event_loop: &EventLoop) -> Res<()> {
     }
     let reader = match this.receiver.get() {
         Receiver::Tls => return tls::ready(this, event_loop),
-        Receiver::Stream if !event_loop.debug() => streaming::reader_of(this),
+        Receiver::Stream if !event_loop.debug() => streaming::reader_of(&this.protocol),
         _ => None,
     };
     let again = this.looks_again.replace(false);
@@ -118,9 +163,13 @@ fn read_bytes(this: &Transport) -> Res<()> {
     }
 }
 
-fn receive(this: &Transport) -> Res<Arrival> {
-    let last = this.last_read.get() as usize;
-    if last <= LARGE { receive_small(this) } else { receive_large(this, last) }
+/// Reads what there is into bytes of their own.
+#[inline]
+pub(super) fn receive(this: &impl Source) -> Res<Arrival> {
+    match this.room() {
+        None => receive_small(this),
+        Some(room) => receive_large(this, room),
+    }
 }
 
 fn arrival(received: Result<usize, Errno>, made: impl FnOnce(usize) -> Res) -> Res<Arrival> {
@@ -143,10 +192,9 @@ pub(super) fn with_shared_buffer<T>(receive: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 #[inline]
-fn receive_small(this: &Transport) -> Res<Arrival> {
+fn receive_small(this: &impl Source) -> Res<Arrival> {
     with_shared_buffer(|buffer| {
-        let received = this.receive(&mut buffer[..]);
-        arrival(received.map(|(len, _)| len), |len| {
+        arrival(this.fill(buffer), |len| {
             this.note_read(len);
             bytes(&buffer[..len])
         })
@@ -160,9 +208,9 @@ pub(super) fn guess_room(last: usize) -> usize {
     room.min(MAX_SIZE)
 }
 
-fn receive_large(this: &Transport, last: usize) -> Res<Arrival> {
-    let mut made = NewBytes::with_capacity(guess_room(last))?;
-    let received = this.receive(made.space()).map(|((filled, _), _)| filled.len());
+fn receive_large(this: &impl Source, room: usize) -> Res<Arrival> {
+    let mut made = NewBytes::with_capacity(room)?;
+    let received = this.fill_new(made.space()).map(|filled| filled.len());
     arrival(received, |len| {
         this.note_read(len);
         // SAFETY: the kernel wrote this much.
@@ -224,14 +272,6 @@ pub(crate) fn ended(this: &Transport) -> Res<()> {
 }
 
 impl Transport {
-    /// Remembers how large the last packets were, for the next buffer. A message of 64 KiB comes as
-    /// 65483 bytes and 53: one small read must not make the next large one a copy.
-    #[inline(always)]
-    pub(super) fn note_read(&self, len: usize) {
-        let last = self.last_read.get();
-        self.last_read.set((len as u32).max(last - last / 4));
-    }
-
     /// Has the loop hear of the end of the stream, or of this error, which a receive has met.
     #[cold]
     pub(super) fn look_again(&self, unheard: Option<Errno>) {

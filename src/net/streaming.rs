@@ -13,13 +13,16 @@
 //! A small packet comes by way of the shared buffer. Once packets are large they are received into
 //! a bytes object of the reader's own, or behind what the reader holds already.
 
+use std::cell::Cell;
+
 use rustix::io::Errno;
 
-use super::reading::{LARGE, guess_room, with_shared_buffer};
+use super::pipe_reading::ReadPipeState;
+use super::reading::{Source, with_shared_buffer};
 use super::transport::{Transport, TransportState};
 use crate::py::buffer::NewBytes;
 use crate::py::error::{fetch, restore};
-use crate::py::{Any, AsObject, Own, Raised, Res};
+use crate::py::{Any, AsObject, Own, Raised, Res, Slot};
 use crate::streams::{ProtocolState, StreamReader};
 
 /// What came of it. All but the first is for the way that calls Python.
@@ -35,18 +38,55 @@ pub(super) enum Fed {
     Refused(Own<Any>),
 }
 
-/// The reader that this transport may feed by itself, if there is one.
+/// A transport that feeds readers by itself.
+pub(super) trait Feeder: Source + AsObject {
+    /// The reader that was told of bytes.
+    fn promised(&self) -> &Cell<*const StreamReader>;
+
+    fn is_connected(&self) -> bool;
+
+    /// Has the loop hear of the end of the stream, or of this error, which a read has met.
+    fn look_again(&self, unheard: Option<Errno>);
+}
+
+impl Feeder for Transport {
+    #[inline(always)]
+    fn promised(&self) -> &Cell<*const StreamReader> {
+        &self.promised
+    }
+
+    #[inline(always)]
+    fn is_connected(&self) -> bool {
+        TransportState::is_connected(self)
+    }
+
+    fn look_again(&self, unheard: Option<Errno>) {
+        Transport::look_again(self, unheard);
+    }
+}
+
+/// The reader that this protocol would hand everything to, if there is one.
 #[inline]
-pub(super) fn reader_of(this: &Transport) -> Option<Own<StreamReader>> {
-    this.protocol.get()?.cast::<ProtocolState>()?.plain_reader()
+pub(super) fn reader_of(protocol: &Slot) -> Option<Own<StreamReader>> {
+    protocol.get()?.cast::<ProtocolState>()?.plain_reader()
 }
 
 /// At the step of who waited for bytes: receives them. Whether it is to go on.
 #[inline]
 pub(crate) fn receive_now(reader: &StreamReader) -> Res<bool> {
     let Some(transport) = reader.transport() else { return Ok(true) };
-    let Some(transport) = transport.cast_exact::<TransportState>() else { return Ok(true) };
-    if !std::ptr::eq(transport.promised.replace(std::ptr::null()), reader)
+    if let Some(transport) = transport.cast_exact::<TransportState>() {
+        return receive_from(transport, reader);
+    }
+    match transport.cast_exact::<ReadPipeState>() {
+        Some(pipe) => receive_from(pipe, reader),
+        None => Ok(true),
+    }
+}
+
+#[inline(always)]
+fn receive_from(transport: &impl Feeder, reader: &StreamReader) -> Res<bool> {
+    if !std::ptr::eq(transport.promised().replace(std::ptr::null()), reader)
         || !transport.is_connected()
     {
         return Ok(reader.has_news());
@@ -64,17 +104,14 @@ pub(crate) fn receive_now(reader: &StreamReader) -> Res<bool> {
 
 /// Receives what there is into the reader.
 #[inline]
-pub(super) fn feed(this: &Transport, reader: Own<StreamReader>) -> Fed {
-    let last = this.last_read.get() as usize;
-    let received = if last <= LARGE {
-        with_shared_buffer(|buffer| {
-            let (len, _) = this.receive(&mut buffer[..])?;
+pub(super) fn feed(this: &impl Source, reader: Own<StreamReader>) -> Fed {
+    let received = match this.room() {
+        None => with_shared_buffer(|buffer| {
+            let len = this.fill(buffer)?;
             Ok((len, if len == 0 { Ok(()) } else { reader.receive_copy(&buffer[..len]) }))
-        })
-    } else if reader.is_drained() {
-        receive_bytes(this, &reader, guess_room(last))
-    } else {
-        receive_behind(this, &reader, guess_room(last))
+        }),
+        Some(room) if reader.is_drained() => receive_bytes(this, &reader, room),
+        Some(room) => receive_behind(this, &reader, room),
     };
     match received {
         Ok((0, Ok(()))) => return Fed::End,
@@ -92,13 +129,12 @@ pub(super) fn feed(this: &Transport, reader: Own<StreamReader>) -> Fed {
 
 type Received = Result<(usize, Res<()>), Errno>;
 
-fn receive_bytes(this: &Transport, reader: &StreamReader, room: usize) -> Received {
+fn receive_bytes(this: &impl Source, reader: &StreamReader, room: usize) -> Received {
     let mut made = match NewBytes::with_capacity(room) {
         Ok(made) => made,
         Err(raised) => return Ok((0, Err(raised))),
     };
-    let received = this.receive(made.space());
-    let len = received.map(|((filled, _), _)| filled.len())?;
+    let len = this.fill_new(made.space())?.len();
     if len == 0 {
         return Ok((0, Ok(())));
     }
@@ -107,11 +143,10 @@ fn receive_bytes(this: &Transport, reader: &StreamReader, room: usize) -> Receiv
     Ok((len, data.and_then(|data| reader.receive_bytes(&data))))
 }
 
-fn receive_behind(this: &Transport, reader: &StreamReader, room: usize) -> Received {
+fn receive_behind(this: &impl Source, reader: &StreamReader, room: usize) -> Received {
     // SAFETY: the kernel wrote as much as it says, and receiving calls nothing.
     let received = unsafe {
-        reader
-            .receive_into(room, |space| this.receive(space).map(|((filled, _), _)| filled.len()))?
+        reader.receive_into(room, |space| this.fill_new(space).map(|filled| filled.len()))?
     };
     match received {
         Ok(len) => Ok((len, Ok(()))),

@@ -30,6 +30,7 @@ pub(crate) enum Builtin {
     AttributeError,
     ConnectionError,
     BlockingIOError,
+    BrokenPipeError,
     ImportError,
     InterruptedError,
     NotImplementedError,
@@ -53,6 +54,7 @@ impl Builtin {
             Any::from_ptr(match self {
                 Builtin::AssertionError => ffi::PyExc_AssertionError,
                 Builtin::AttributeError => ffi::PyExc_AttributeError,
+                Builtin::BrokenPipeError => ffi::PyExc_BrokenPipeError,
                 Builtin::ConnectionError => ffi::PyExc_ConnectionError,
                 Builtin::BlockingIOError => ffi::PyExc_BlockingIOError,
                 Builtin::InterruptedError => ffi::PyExc_InterruptedError,

@@ -280,6 +280,15 @@ names! {
     HEADER_SIZE = c"_header_size",
     READ_READY = c"_read_ready",
     SENDTO_READY = c"_sendto_ready",
+    // Pipes.
+    ADD_READER_UNCHECKED = c"_add_reader",
+    ADD_WRITER_UNCHECKED = c"_add_writer",
+    ERRNO = c"errno",
+    INFO = c"info",
+    PIPE = c"pipe",
+    REMOVE_WRITER_UNCHECKED = c"_remove_writer",
+    WRITE_READY = c"_write_ready",
+
     // Streams.
     CAN_WRITE_EOF = c"can_write_eof",
     CLIENT_CONNECTED_ARG = c"client_connected_cb",

@@ -18,7 +18,7 @@ mod writer;
 mod writer_type;
 
 pub(crate) use protocol::ProtocolState;
-pub(crate) use reader::StreamReader;
+pub(crate) use reader::{ReaderState, StreamReader};
 
 use crate::py::function::add_to_class;
 use crate::py::module::Module;
