@@ -23,6 +23,7 @@ The parts, in the order in which data flows through them:
                    primitives that are wrong on purpose
     compare.py     two engines to a verdict, also with a cancellation at every point in turn;
                    shrink.py makes a difference small
-    network/       a family apart, with programs of its own: both ends of a connection
+    network/       families apart, with programs of their own: both ends of connections and pipes,
+                   TLS, child processes, signals
     workers.py     spreads programs over processes, and survives crashes and hangs
 """

@@ -4,8 +4,9 @@ Each program has a seed, so a failure is named by a number: `--show SEED` prints
 and `--seed SEED --programs 1` runs it alone. `--only lock,queue` makes programs about these
 families alone; `--sweep-every 1` cancels every task of every program at every point.
 
-`--only network` is a family apart: scripts for two ends of a connection. Without `--only` there are
-programs of all other families and then, for every ten programs, one such script.
+`--only network`, `tls`, `pipes`, `children` and `signals` are families apart, each to be asked for
+alone: scripts for the ends of connections and pipes, for child processes and signals. Without
+`--only` there are programs of all other families and then scripts of each of these.
 """
 
 from __future__ import annotations
@@ -18,24 +19,27 @@ import time
 from tests.differential import engines, workers
 from tests.differential.catalogue import FAMILIES
 from tests.differential.generate import seeded
-from tests.differential.network import draw, script
+from tests.differential.network import families, script
 from tests.differential.program import render
-from tests.differential.workers import NETWORK
 
 MOST_REPORTS = 20
 TOO_MANY = 200
-PROGRAMS_PER_SCRIPT = 10
 
 
 def _families(text: str) -> tuple[str, ...]:
     """The families that an argument names."""
-    families = tuple(text.split(","))
-    if families == (NETWORK,):
-        return families
-    unknown = [family for family in families if family not in FAMILIES]
+    chosen = tuple(text.split(","))
+    if len(chosen) == 1 and chosen[0] in families.FAMILIES:
+        return chosen
+    unknown = [family for family in chosen if family not in FAMILIES]
     if unknown:
         raise argparse.ArgumentTypeError(f"no such family: {', '.join(unknown)}")
-    return families
+    return chosen
+
+
+def _scripted(only: tuple[str, ...]) -> bool:
+    """Whether what is asked for is a family of scripts."""
+    return bool(only) and only[0] in families.FAMILIES
 
 
 def main() -> int:
@@ -52,13 +56,13 @@ def main() -> int:
         type=_families,
         default=(),
         metavar="FAMILIES",
-        help=", ".join((*FAMILIES, NETWORK)),
+        help=", ".join((*FAMILIES, *families.FAMILIES)),
     )
     parser.add_argument("--sweep-every", type=int, default=100, metavar="N", help="0 for never")
     options = parser.parse_args()
     if options.show is not None:
-        if options.only == (NETWORK,):
-            print(script.render(draw.seeded(options.show)))
+        if _scripted(options.only):
+            print(script.render(families.seeded(options.show, options.only[0])))
         else:
             print(render(seeded(options.show, options.only)))
         return 0
@@ -66,7 +70,8 @@ def main() -> int:
 
     shares = [(options.only, options.programs)]
     if not options.only:
-        shares.append(((NETWORK,), options.programs // PROGRAMS_PER_SCRIPT))
+        for name, family in families.FAMILIES.items():
+            shares.append(((name,), options.programs // family.programs_per_script))
     failed = 0
     for only, count in shares:
         failed += _run(options, only, count)
@@ -101,7 +106,7 @@ def _run(options: argparse.Namespace, only: tuple[str, ...], count: int) -> int:
             print(f"stopped: {TOO_MANY} failures say enough; what passed was not counted")
             return TOO_MANY
     seconds = time.monotonic() - began
-    kind = "scripts of the network" if only == (NETWORK,) else "programs"
+    kind = f"scripts of {only[0]}" if _scripted(only) else "programs"
     print(f"{options.reference} and {options.engine}, Python {sys.version.split()[0]}: ", end="")
     print(f"{count} {kind} from seed {options.seed} in {seconds:.1f} s")
     if swept:

@@ -20,12 +20,11 @@ from tests.differential import compare as programs
 from tests.differential import shrink as programs_made_small
 from tests.differential.engines import engine
 from tests.differential.network import compare as scripts
+from tests.differential.network.families import FAMILIES as SCRIPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The family whose programs are of another kind: scripts for two ends of a connection.
-NETWORK = "network"
 PATIENCE = 30.0
 SHRUNK_PER_WORKER = 3
 
@@ -65,7 +64,7 @@ def _work(job: Job, state: Any, out: Connection) -> None:
     pair: Any
     shrink: Any
     report: Any
-    if job.only == (NETWORK,):
+    if job.only and job.only[0] in SCRIPTED:
         pair = scripts.NetworkPair(engine(job.reference), engine(job.engine))
         shrink, report = scripts.shrink, scripts.report
     else:

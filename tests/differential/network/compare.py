@@ -11,8 +11,7 @@ import time
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.differential.network import sockets, streams, transports
-from tests.differential.network.draw import seeded
+from tests.differential.network.families import run, seeded
 from tests.differential.network.script import Script, render, smaller
 
 if TYPE_CHECKING:
@@ -21,18 +20,6 @@ if TYPE_CHECKING:
     from tests.differential.engines import Engine
 
 REPEATS = 3
-
-RUN = {
-    "transports": transports.run,
-    "streams": streams.run,
-    "fed": streams.run,
-    "sockets": sockets.run,
-}
-
-
-def run(engine: Engine, script: Script) -> list[str]:
-    """The trace that an engine leaves of a script."""
-    return RUN[script.family](engine, script)
 
 
 class Difference(NamedTuple):
@@ -67,15 +54,15 @@ class NetworkPair:
         return Difference(script, left, right)
 
     def differences(
-        self, seeds: Iterable[int], only: tuple[str, ...] = (), sweep_every: int = 0
+        self, seeds: Iterable[int], only: tuple[str, ...] = ("network",), sweep_every: int = 0
     ) -> Iterator[Difference | None]:
-        """A verdict for each seed."""
+        """A verdict for each seed of a family."""
         try:
             for number, seed in enumerate(seeds):
                 if number % 200 == 0:
                     gc.collect()
                     gc.freeze()
-                yield self.compare(seeded(seed))
+                yield self.compare(seeded(seed, only[0]))
         finally:
             gc.unfreeze()
 

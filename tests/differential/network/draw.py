@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tests.differential.generate import SeededChoices
 from tests.differential.network.script import Act, Reaction, Script
 
 if TYPE_CHECKING:
@@ -96,11 +95,6 @@ DATAGRAM: Table = (
 )
 
 
-def seeded(seed: int) -> Script:
-    """The script of a seed."""
-    return draw(SeededChoices(seed))
-
-
 def draw(choices: Choices) -> Script:
     """Any script."""
     family = choices.below(10)
@@ -111,7 +105,8 @@ def draw(choices: Choices) -> Script:
     return _sockets(choices)
 
 
-def _pick(choices: Choices, table: Table, who: int) -> Act:
+def pick(choices: Choices, table: Table, who: int) -> Act:
+    """An act of an end, by weight."""
     at = choices.below(sum(weight for weight, _, _ in table))
     for weight, kind, numbers in table:
         at -= weight
@@ -120,11 +115,12 @@ def _pick(choices: Choices, table: Table, who: int) -> Act:
     raise AssertionError("weights do not add up")
 
 
-def _rounds(
+def drawn_rounds(
     choices: Choices, table: Table, ends: int, most: int = 7
 ) -> tuple[tuple[Act, ...], ...]:
+    """Some rounds of acts."""
     return tuple(
-        tuple(_pick(choices, table, choices.below(ends)) for _ in range(1 + choices.below(4)))
+        tuple(pick(choices, table, choices.below(ends)) for _ in range(1 + choices.below(4)))
         for _ in range(1 + choices.below(most))
     )
 
@@ -132,13 +128,13 @@ def _rounds(
 def _transports(choices: Choices) -> Script:
     bulk = choices.below(5) == 4
     table = TRANSPORT + BULK_ONLY * bulk
-    rounds = _rounds(choices, table, 2)
+    rounds = drawn_rounds(choices, table, 2)
     reactions = []
     for _ in range(choices.below(5)):
         who = choices.below(2)
         event = EVENTS[choices.below(len(EVENTS))]
         nth = choices.below(len(rounds)) if event == "data" else 0
-        acts = [_pick(choices, TRANSPORT, who) for _ in range(1 + choices.below(3))]
+        acts = [pick(choices, TRANSPORT, who) for _ in range(1 + choices.below(3))]
         if event == "resume":
             acts = [act for act in acts if act.kind not in BREAKS_ASYNCIO]
         if choices.below(6) == 5:
@@ -162,7 +158,7 @@ def _streams(choices: Choices) -> Script:
         wire=("unix", "tcp")[choices.below(2)],
         debug=choices.below(10) == 9,
         limit=(64, 10, 1 << 16)[choices.below(3)],
-        rounds=_rounds(choices, FED if fed else STREAM, 1, 12),
+        rounds=drawn_rounds(choices, FED if fed else STREAM, 1, 12),
     )
 
 
@@ -174,7 +170,7 @@ def _sockets(choices: Choices) -> Script:
         family="sockets",
         wire="udp" if datagram else "unix" if bulk or choices.below(2) else "tcp",
         bulk=bulk,
-        rounds=_rounds(choices, table, 1, 10),
+        rounds=drawn_rounds(choices, table, 1, 10),
     )
 
 

@@ -30,11 +30,13 @@ class Script(NamedTuple):
     """Two ends' acts.
 
     `bulk` scripts write more than the kernel holds; `styles` are the ends' kinds of protocol, by
-    number (see transports.py); `limit` is a stream's.
+    number (see transports.py), or what else a family numbers; `way` is how a connection is made,
+    where there are several ways; `limit` is a stream's.
     """
 
     family: str
     wire: str = "unix"
+    way: str = ""
     bulk: bool = False
     debug: bool = False
     styles: tuple[int, int] = (0, 0)
@@ -50,7 +52,7 @@ def render(script: Script) -> str:
 
 def _lines(script: Script) -> Iterator[str]:
     flags = " ".join(name for name in ("bulk", "debug") if getattr(script, name))
-    yield f"# {script.family} over {script.wire} {flags}"
+    yield f"# {script.family} over {script.wire} {script.way} {flags}"
     yield f"# styles {script.styles}, limit {script.limit}"
     for number, acts in enumerate(script.rounds):
         yield f"round {number}:"
@@ -63,13 +65,14 @@ def _lines(script: Script) -> Iterator[str]:
 
 def smaller(script: Script) -> Iterator[Script]:
     """Scripts that are a little simpler, the simplest first. A bulk script stays one."""
-    plain = script._replace(debug=False, styles=(0, 0), wire="unix")
+    wire = "unix" if script.wire == "tcp" else script.wire
+    plain = script._replace(debug=False, styles=(0, 0), wire=wire)
     for simpler in (
         plain,
         script._replace(debug=False),
         script._replace(styles=(0, script.styles[1])),
         script._replace(styles=(script.styles[0], 0)),
-        script._replace(wire="unix"),
+        script._replace(wire=wire),
     ):
         if simpler != script:
             yield simpler

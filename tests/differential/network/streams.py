@@ -41,6 +41,7 @@ class Waits:
         self.reader = reader
         self.queue: list[tuple[str, Callable[[], Coroutine[Any, Any, Any]]]] = []
         self.running: asyncio.Task[None] | None = None
+        self.what = ""
         self.since = 0
 
     def add(self, what: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
@@ -58,7 +59,8 @@ class Waits:
     def _next(self) -> None:
         if self.running is None and self.queue:
             self.since = self.world.round
-            self.running = self.world.loop.create_task(self._run(*self.queue.pop(0)))
+            self.what, call = self.queue.pop(0)
+            self.running = self.world.loop.create_task(self._run(self.what, call))
 
     async def _run(self, what: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         try:
@@ -70,7 +72,7 @@ class Waits:
             self.world.note(self.who, f"{what} ! {told(error)}{_attributes(error)}")
             self._forget_blocks(what)
         else:
-            self.world.note(self.who, f"{what} = {_short(result)}")
+            self.world.note(self.who, f"{what} = {short(result)}")
         self.running = None
         self._next()
 
@@ -91,10 +93,11 @@ class Waits:
 def _attributes(error: Exception) -> str:
     names = ("partial", "expected", "consumed", "errno")
     values = {name: getattr(error, name) for name in names if hasattr(error, name)}
-    return f" {_short(values)}" if values else ""
+    return f" {short(values)}" if values else ""
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value, or its beginning and a checksum."""
     shown = repr(value)
     return shown if len(shown) < 200 else f"{shown[:150]}... {len(shown)} {hash_of(shown)}"
 
@@ -106,7 +109,7 @@ def hash_of(shown: str) -> int:
     return zlib.crc32(shown.encode())
 
 
-class _Acts:
+class Acts:
     """What the acts of draw.STREAM and draw.FED do."""
 
     def __init__(self, world: World, reader: Any, writer: Any, peer: Any) -> None:
@@ -237,7 +240,7 @@ async def _connected(world: World) -> None:
             world.lib.open_unix_connection if script.wire == "unix" else world.lib.open_connection
         )
         reader, writer = await opening(sock=ours, limit=script.limit)
-        acts = _Acts(world, reader, writer, peer)
+        acts = Acts(world, reader, writer, peer)
         await world.settle()
         await world.rounds(acts.act)
         if peer.fileno() >= 0:
@@ -247,16 +250,16 @@ async def _connected(world: World) -> None:
         acts.state(0)
         writer.transport.abort() if not writer.is_closing() else None
         await world.settle()
-        world.attempt(READING, "left", lambda: _short(bytes(reader._buffer)))
+        world.attempt(READING, "left", lambda: short(bytes(reader._buffer)))
 
 
 async def _fed(world: World) -> None:
     reader = world.lib.StreamReader(limit=world.script.limit, loop=world.loop)
-    acts = _Acts(world, reader, None, None)
+    acts = Acts(world, reader, None, None)
     await world.rounds(acts.act)
     await acts.reads.end()
     acts.state(0)
-    world.attempt(READING, "left", lambda: _short(bytes(reader._buffer)))
+    world.attempt(READING, "left", lambda: short(bytes(reader._buffer)))
 
 
 def run(engine: Engine, script: Script) -> list[str]:

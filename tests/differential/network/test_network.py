@@ -1,6 +1,6 @@
 """A few scripts for every test run, and proof that many of them can fail.
 
-The many are `python -m tests.differential --only network`'s.
+The many are `python -m tests.differential`'s, with `--only network`, `tls` and so on.
 """
 
 from __future__ import annotations
@@ -8,53 +8,94 @@ from __future__ import annotations
 import pytest
 
 from tests.differential import engines
-from tests.differential.network import compare, draw
+from tests.differential.network import (
+    children,
+    compare,
+    draw,
+    families,
+    pipe_mutants,
+    pipes,
+    processes,
+    signals,
+    tls_mutants,
+    tls_streams,
+)
 from tests.differential.network.mutants import NETWORK_MUTANTS, faultless
 from tests.differential.network.script import Act, Reaction, Script, render
 
-SCRIPTS = 400
+#: How many scripts of each family are run here, by what one costs.
+SCRIPTS = {"network": 400, "tls": 60, "pipes": 200, "children": 40, "signals": 150}
 TO_NOTICE = 3000
+
+#: All that a family's scripts may hold; and after how many of them all has been seen.
+TABLES = {
+    "network": (
+        draw.TRANSPORT,
+        draw.BULK_ONLY,
+        draw.STREAM,
+        draw.FED,
+        draw.SOCKET,
+        draw.SOCKET_BULK,
+        draw.DATAGRAM,
+    ),
+    "tls": (draw.TRANSPORT, draw.BULK_ONLY, tls_streams.STREAM_TABLE),
+    "pipes": (
+        pipes.WRITER,
+        pipes.READER,
+        pipes.BULK_WRITER,
+        pipes.FEEDER,
+        pipes.FEEDER_BULK,
+        pipes.TAKER,
+        pipes.BULK_TAKER,
+        pipes.ODD,
+        draw.STREAM,
+    ),
+    "children": (children.CHILD, children.CHILD_BULK, processes.STREAMED),
+    "signals": (signals.TABLE,),
+}
+OTHER_MUTANTS = pipe_mutants.PIPE_MUTANTS | tls_mutants.TLS_MUTANTS
 
 
 def first_difference(
-    engine: engines.Engine, count: int
+    engine: engines.Engine, count: int, family: str = "network"
 ) -> tuple[int, compare.NetworkPair, compare.Difference] | None:
     pair = compare.NetworkPair(engines.STOCK, engine)
-    for seed, difference in enumerate(pair.differences(range(count))):
+    for seed, difference in enumerate(pair.differences(range(count), (family,))):
         if difference is not None:
             return seed, pair, difference
     return None
 
 
 def test_a_seed_always_makes_the_same_script() -> None:
-    assert draw.seeded(7) == draw.seeded(7) != draw.seeded(8)
+    assert families.seeded(7) == families.seeded(7) != families.seeded(8)
 
 
 def test_a_script_can_be_pasted_back_from_its_repr() -> None:
-    script = draw.seeded(3)
+    script = families.seeded(3)
     assert eval(repr(script), {"Script": Script, "Act": Act, "Reaction": Reaction}) == script
     assert render(script).startswith("# ")
 
 
-def test_every_act_appears_in_a_few_thousand_scripts() -> None:
-    scripts = [draw.seeded(seed) for seed in range(3000)]
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_act_appears_in_a_few_thousand_scripts(family: str) -> None:
+    scripts = [families.seeded(seed, family) for seed in range(3000)]
     kinds = {act.kind for script in scripts for acts in script.rounds for act in acts}
     kinds |= {act.kind for script in scripts for one in script.reactions for act in one.acts}
-    tables = (draw.TRANSPORT, draw.BULK_ONLY, draw.STREAM, draw.FED, draw.SOCKET)
-    drawn = {kind for table in (*tables, draw.SOCKET_BULK, draw.DATAGRAM) for _, kind, _ in table}
-    assert kinds == drawn | {"raise"}
+    assert kinds == {kind for table in TABLES[family] for _, kind, _ in table} | {"raise"}
 
 
-def test_asyncio_agrees_with_itself_each_time() -> None:
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_asyncio_agrees_with_itself_each_time(family: str) -> None:
     """Once is enough here: what is compared must not hang on chance."""
-    for seed in range(SCRIPTS):
-        script = draw.seeded(seed)
-        assert compare.run(engines.STOCK, script) == compare.run(engines.STOCK, script), seed
+    for seed in range(SCRIPTS[family]):
+        script = families.seeded(seed, family)
+        assert families.run(engines.STOCK, script) == families.run(engines.STOCK, script), seed
 
 
+@pytest.mark.parametrize("family", families.FAMILIES)
 @pytest.mark.parametrize("name", ["aioxide", "aioxide-stdlib"])
-def test_seeded_scripts_leave_equal_traces(name: str) -> None:
-    found = first_difference(engines.engine(name), SCRIPTS)
+def test_seeded_scripts_leave_equal_traces(name: str, family: str) -> None:
+    found = first_difference(engines.engine(name), SCRIPTS[family], family)
     if found is not None:
         seed, pair, difference = found
         pytest.fail(compare.report(difference, pair.names, f"seed {seed}"))
@@ -63,6 +104,18 @@ def test_seeded_scripts_leave_equal_traces(name: str) -> None:
 @pytest.mark.parametrize("number", range(3))
 def test_engines_are_noticed_for_nothing_but_their_fault(number: int) -> None:
     assert first_difference(faultless()[number], 200) is None
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_other_engines_are_noticed_for_nothing_but_their_fault(number: int) -> None:
+    mutant = [*pipe_mutants.faultless(), *tls_mutants.faultless()][number]
+    assert first_difference(mutant.engine(), SCRIPTS[mutant.family], mutant.family) is None
+
+
+@pytest.mark.parametrize("name", OTHER_MUTANTS)
+def test_broken_pipes_children_signals_and_tls_are_noticed(name: str) -> None:
+    mutant = OTHER_MUTANTS[name]
+    assert first_difference(mutant.engine(), TO_NOTICE, mutant.family) is not None
 
 
 @pytest.mark.parametrize("name", NETWORK_MUTANTS)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 
-_NUMBERS = re.compile(r"0x[0-9a-f]+|fd=\d+|/[^ ]*\.py:\d+|\('127\.0\.0\.1', \d+\)")
+_NUMBERS = re.compile(r"_ssl\.c:\d+|0x[0-9a-f]+|fd=\d+|/[^ ]*\.py:\d+|\('127\.0\.0\.1', \d+\)")
 
 
 def tidy(text: str) -> str:

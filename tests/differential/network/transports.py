@@ -36,9 +36,10 @@ _PATTERN = bytes(range(251)) * (2 * BULK // 251 + 2)
 class End:
     """One side: its transport, its protocol at the moment, and how far its stream has come."""
 
-    def __init__(self, world: World, who: int) -> None:
+    def __init__(self, world: World, who: int, acts: Acts | None = None) -> None:
         self.world = world
         self.who = who
+        self.acts = acts or ACTS
         self.transport: Any = None
         self.written = 0
         self.got = 0
@@ -81,7 +82,7 @@ class End:
             self.counts[event] = nth + 1
             acts = self.reactions.pop((event, nth), ())
         for act in acts:
-            ACTS.act(self.world, act)
+            self.acts.act(self.world, act)
 
 
 class Plain(asyncio.Protocol):
@@ -152,7 +153,7 @@ class Buffered(asyncio.BufferedProtocol):
     connection_lost = Plain.connection_lost
 
 
-class _Acts:
+class Acts:
     """What the acts of draw.TRANSPORT do."""
 
     def act(self, world: World, act: Act) -> None:
@@ -163,19 +164,24 @@ class _Acts:
         getattr(self, act.kind if act.kind != "raise" else "fail")(world, end, act.n)
         other = world.ends[1 - act.who]
         if act.kind.startswith("write") and other.transport and other.transport.is_closing():
-            end.transport.get_write_buffer_size()  # see trace.py
+            self.flush(end)  # see trace.py
+
+    def flush(self, end: End) -> None:
+        """Have what was written handed to the kernel."""
+        if end.transport is not None:
+            end.transport.get_write_buffer_size()
 
     def write(self, world: World, end: End, n: int) -> None:
-        world.attempt(end.who, "write", end.transport.write, _unless_closed(end, n))
+        world.attempt(end.who, "write", end.transport.write, self.unless_closed(end, n))
 
     def write_bulk(self, world: World, end: End, n: int) -> None:
-        data = _unless_closed(end, BULK)
+        data = self.unless_closed(end, BULK)
         world.attempt(end.who, "write", end.transport.write, bytearray(data) if n else data)
 
     def writelines(self, world: World, end: End, n: int) -> None:
         if WRITELINES_BREAKS and end.transport.is_closing():
             return
-        pieces = [_unless_closed(end, 1 + 10 * number) for number in range(n)]
+        pieces = [self.unless_closed(end, 1 + 10 * number) for number in range(n)]
         world.attempt(end.who, "writelines", end.transport.writelines, pieces)
 
     def write_empty(self, world: World, end: End, n: int) -> None:
@@ -226,25 +232,24 @@ class _Acts:
     def look(self, world: World, end: End, n: int) -> None:
         transport = end.transport
         name, call = (
-            ("is_closing", transport.is_closing),
-            ("is_reading", transport.is_reading),
-            ("limits", transport.get_write_buffer_limits),
+            ("is_closing", lambda: transport.is_closing()),
+            ("is_reading", lambda: transport.is_reading()),
+            ("limits", lambda: transport.get_write_buffer_limits()),
             ("buffered", lambda: bool(transport.get_write_buffer_size())),
             ("protocol", lambda: transport.get_protocol().name),
-            ("can_write_eof", transport.can_write_eof),
+            ("can_write_eof", lambda: transport.can_write_eof()),
             ("extra", lambda: _extra(transport)),
         )[n]
         if not (world.script.bulk and name == "buffered"):
             world.attempt(end.who, name, call)
 
-
-def _unless_closed(end: End, size: int) -> bytes:
-    """The next bytes; those that go nowhere are not counted. A transport that closes takes more
-    for as long as it has something to send."""
-    transport = end.transport
-    if end.finished or (transport.is_closing() and not transport.get_write_buffer_size()):
-        return bytes(size)
-    return end.next_bytes(size)
+    def unless_closed(self, end: End, size: int) -> bytes:
+        """The next bytes; those that go nowhere are not counted. A transport that closes takes more
+        for as long as it has something to send."""
+        transport = end.transport
+        if end.finished or (transport.is_closing() and not transport.get_write_buffer_size()):
+            return bytes(size)
+        return end.next_bytes(size)
 
 
 def _extra(transport: Any) -> Any:
@@ -256,19 +261,19 @@ def _extra(transport: Any) -> Any:
     )
 
 
-ACTS = _Acts()
+ACTS = Acts()
 
 
-def _acting(world: World, ends: list[End]) -> Callable[[Act], None]:
+def acting(world: World, ends: list[End], acts: Acts) -> Callable[[Act], None]:
     """Does acts. The ends would have steps of their own in life: so when it is the other one's
     turn, the first one's step is over, and a transport that puts writes off has to have sent."""
     last = [0]
 
     def act(one: Act) -> None:
-        if last[0] != one.who and ends[last[0]].transport is not None:
-            ends[last[0]].transport.get_write_buffer_size()
+        if last[0] != one.who:
+            acts.flush(ends[last[0]])
         last[0] = one.who
-        ACTS.act(world, one)
+        acts.act(world, one)
 
     return act
 
@@ -290,7 +295,7 @@ async def _main(world: World) -> None:
             lambda: ends[1].protocol(script.styles[1]), socks[1]
         )
         await world.settle()
-        await world.rounds(_acting(world, ends))
+        await world.rounds(acting(world, ends, ACTS))
         for end in ends:
             world.note(end.who, "ending")
             if not end.transport.is_closing():

@@ -34,7 +34,13 @@ var: ContextVar[int] = ContextVar("var", default=-1)
 class World:
     """One run of a script."""
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, script: Script) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+        script: Script,
+        lanes: tuple[str, ...] = ("0", "1"),
+    ) -> None:
         self.engine = engine
         self.loop = loop
         self.lib: Any = engine.lib
@@ -42,10 +48,13 @@ class World:
         self.round = -1
         self.activity = 0
         self.ends: list[Any] = []
-        self.lanes = [Lane(name, bulk=script.bulk) for name in ("0", "1", "loop")]
+        self.lanes = [Lane(name, bulk=script.bulk) for name in (*lanes, "loop")]
+        self.idle_turns = IDLE_TURNS
+        #: Whether something goes on that no turn of the loop brings about; it may help it along.
+        self.under_way: Callable[[], bool] = lambda: False
 
     def note(self, who: int, line: str) -> None:
-        """A line in an end's lane; 2 is the loop's."""
+        """A line in an end's lane; -1 is the loop's."""
         self.activity += 1
         self.lanes[who].note(line)
 
@@ -55,7 +64,7 @@ class World:
         if message.startswith("Exception in callback"):
             message = "Exception in callback"  # its repr is cut at a length that paths decide
         error = told(context.get("exception"))
-        self.note(2, f"report {message} {error} {sorted(context)}")
+        self.note(-1, f"report {message} {error} {sorted(context)}")
 
     def attempt(self, who: int, what: str, call: Callable[..., Any], *args: Any) -> None:
         """Call something and note what it gives or raises."""
@@ -68,16 +77,18 @@ class World:
                 self.note(who, f"{what} = {result!r}")
 
     async def settle(self) -> None:
-        """Until nothing has happened for a few turns."""
+        """Until nothing has happened for a few turns, and nothing is under way elsewhere."""
         idle = 0
         for _ in range(MOST_TURNS):
             before = self.activity
             await self.lib.sleep(0)
             idle = idle + 1 if self.activity == before else 0
-            if idle > IDLE_TURNS:
+            if self.under_way():
+                idle = 0
+            if idle > self.idle_turns:
                 break
         else:
-            self.note(2, "does not settle")
+            self.note(-1, "does not settle")
         for lane in self.lanes:
             lane.end_of_round()
 
@@ -126,12 +137,15 @@ def reset(sock: socket.socket) -> None:
 
 
 def execute(
-    engine: Engine, script: Script, main: Callable[[World], Coroutine[Any, Any, None]]
+    engine: Engine,
+    script: Script,
+    main: Callable[[World], Coroutine[Any, Any, None]],
+    lanes: tuple[str, ...] = ("0", "1"),
 ) -> list[str]:
     """One run, on a new loop: its trace."""
     logging.getLogger("asyncio").disabled = True
     loop = engine.new_event_loop()
-    world = World(engine, loop, script)
+    world = World(engine, loop, script, lanes)
     loop.set_exception_handler(world.on_report)
     loop.set_debug(script.debug)
     collecting = gc.isenabled()
@@ -144,7 +158,7 @@ def execute(
                 try:
                     loop.run_until_complete(task)
                 except (SystemExit, KeyboardInterrupt) as error:
-                    world.note(2, f"the loop was left with {told(error)}")
+                    world.note(-1, f"the loop was left with {told(error)}")
                     if not task.done():
                         continue
                 break
