@@ -1,5 +1,6 @@
 //! aioxide's native half: the module table, nothing else.
 
+mod children;
 mod engine;
 mod net;
 mod py;
@@ -25,6 +26,7 @@ pub unsafe extern "C" fn PyInit__core() -> *mut pyo3_ffi::PyObject {
             net::add_to(module)?;
             streams::add_to(module)?;
             tls::add_to(module)?;
+            children::add_to(module)?;
             module.add(c"__version__", &*py::value::string(env!("CARGO_PKG_VERSION"))?)
         })
     }

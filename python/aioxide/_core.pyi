@@ -555,3 +555,43 @@ def timeout_at(when: float | None) -> Timeout: ...
 
 if sys.version_info >= (3, 12):
     from asyncio import eager_task_factory as eager_task_factory
+
+# Child processes.
+
+can_start_children: bool
+
+@final
+class Child:
+    @property
+    def pid(self) -> int: ...
+    @property
+    def has_pidfd(self) -> bool: ...
+    def when_born(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[tuple[int, int] | None],
+        /,
+    ) -> None: ...
+    def when_over(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        callback: Callable[[_T, int | None], object],
+        argument: _T,
+        /,
+    ) -> None: ...
+
+def start_child(
+    executables: list[bytes],
+    argv: list[bytes],
+    env: list[bytes] | None,
+    directory: bytes | None,
+    close_fds: bool,
+    pass_fds: list[int],
+    ends: tuple[int, int, int, int, int, int],
+    restore_signals: bool,
+    start_new_session: bool,
+    process_group: int,
+    umask: int,
+    /,
+) -> Child: ...
+def adopt_child(pid: int, pidfd: int, /) -> Child: ...
