@@ -45,6 +45,8 @@ __all__ = [
     "TimerHandle",
     "__version__",
     "as_completed",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
     "create_task",
     "ensure_future",
     "gather",
@@ -111,6 +113,7 @@ if not _typing.TYPE_CHECKING:
         start_server,
         start_unix_server,
     )
+    from aioxide.subprocesses import create_subprocess_exec, create_subprocess_shell
 
     if sys.version_info >= (3, 12):
         from aioxide._core import eager_task_factory, wait_for

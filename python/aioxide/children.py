@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from aioxide import _core, births
 from aioxide.stock import Declared, StockLoop
+from aioxide.subprocesses import SubprocessStreamProtocol
 
 # What asyncio's default watcher of the running version says.
 _REAPED_BY_OTHERS = (
@@ -88,6 +89,7 @@ class Children(Declared):
             transport.close()
             await transport._wait()
             raise
+        _feed_readers(transport, protocol)
         made: asyncio.SubprocessTransport = transport
         return made
 
@@ -105,8 +107,8 @@ class Children(Declared):
             failure = await born
         except (SystemExit, KeyboardInterrupt):
             raise
-        except GeneratorExit:
-            process.abandon()
+        except GeneratorExit:  # nobody can wait here; the loop, if it goes on, reaps the child
+            self._disown(process)
             raise
         except BaseException:
             await self._disown(process)
@@ -117,26 +119,25 @@ class Children(Declared):
 
     def _disown(self, process: births.Popen) -> "asyncio.Future[None]":
         """Kill a child that is wanted no more before it is born; the future is for its end."""
-        child, over = process.child, self.create_future()
-        assert child is not None  # noqa: S101  # only such a child's birth can be waited for
+        over = self.create_future()
 
         def is_over(process: births.Popen, status: int | None) -> None:
             process.returncode = 255 if status is None else os.waitstatus_to_exitcode(status)
             if not over.done():
                 over.set_result(None)
 
-        def is_born(_: object) -> None:
-            child.when_over(self, is_over, process)
-
         process.abandon()
-        born = self.create_future()
-        born.add_done_callback(is_born)
-        child.when_born(self, born)
+        if process.child is not None:
+            process.child.when_over(self, is_over, process)
         return over
 
     def _watch_child(self, transport: Any) -> None:
         pid = transport.get_pid()
-        child = getattr(transport._proc, "child", None)
+        process = transport._proc
+        child = None
+        if isinstance(process, births.Popen):
+            # From here on only the loop keeps it, while it has to hear of the end.
+            child, process.child = process.child, None
         try:
             if child is None:
                 child = _core.adopt_child(pid, os.pidfd_open(pid))
@@ -181,6 +182,24 @@ else:
         # Asking the policy would warn from 3.12 on, and make a watcher where there is none.
         watcher = getattr(vars(events)["_event_loop_policy"], "_watcher", None)
         return None if type(watcher) in _EQUIVALENT else watcher
+
+
+def _feed_readers(transport: Any, protocol: Any) -> None:
+    """Have the pipes' transports hand what they read to the readers, past three calls and a turn.
+
+    The protocol has just made its readers, and what was read before that is under way to them: the
+    next that is read comes after it.
+    """
+    if type(protocol) not in _STREAM_PROTOCOLS:
+        return
+    for number, reader in ((1, protocol.stdout), (2, protocol.stderr)):
+        if type(reader) is _core.StreamReader:
+            feed = getattr(transport.get_pipe_transport(number), "_feed_reader", None)
+            if feed is not None:
+                feed(reader)
+
+
+_STREAM_PROTOCOLS = (asyncio.subprocess.SubprocessStreamProtocol, SubprocessStreamProtocol)
 
 
 def _close_unconnected(transport: Any) -> None:

@@ -35,13 +35,15 @@ from aioxide.policy import (
 # - Only loops make Handles, and each makes its own kind; to isinstance() ours are asyncio's.
 # - run, Runner and the two for loops ask the policy, whose loops are ours; aioxide's versions
 #   would ignore a policy that the program sets.
-# - asyncio's open_connection and its like make what asyncio.streams has under the classes' names,
-#   which then is ours, or the program's.
+# - asyncio's open_connection, create_subprocess_exec and their like make what asyncio.streams has
+#   under the classes' names, which then is ours, or the program's.
 STOCK_NAMES = frozenset(
     {
         "Handle",
         "Runner",
         "TimerHandle",
+        "create_subprocess_exec",
+        "create_subprocess_shell",
         "get_event_loop",
         "new_event_loop",
         "open_connection",

@@ -19,7 +19,7 @@ use crate::py::error::os_error;
 use crate::py::module::Module;
 use crate::py::{
     Any, Args, AsObject, Builder, Builtin, Class, Object, Res, Slot, Stop, TypeCell, Visitor,
-    create, names, raise, runtime_error, type_error, value,
+    create, names, raise, runtime_error, track, type_error, value,
 };
 
 pub(crate) type Child = Object<ChildState>;
@@ -38,6 +38,7 @@ pub(crate) struct ChildState {
     /// The Future of the birth; then who is to hear of the end, and what it is told first.
     hears: Slot,
     told: Slot,
+    tracked: Cell<bool>,
 }
 
 static TYPE: TypeCell = TypeCell::new();
@@ -47,6 +48,9 @@ impl Class for ChildState {
 
     fn cell() -> &'static TypeCell {
         &TYPE
+    }
+    fn tracked(&self) -> Option<&Cell<bool>> {
+        Some(&self.tracked)
     }
     fn traverse(object: &Child, visitor: &Visitor) -> Result<(), Stop> {
         visitor.slot(&object.event_loop)?;
@@ -87,8 +91,9 @@ impl Child {
             event_loop: Slot::empty(),
             hears: Slot::empty(),
             told: Slot::empty(),
+            tracked: Cell::new(false),
         })?;
-        crate::py::track(&*child);
+        track(&*child);
         Ok(child.into_any())
     }
 
@@ -119,6 +124,9 @@ impl Child {
         let _kept = self.own();
         self.unwatch();
         self.birth.replace(None);
+        if self.told.is_some() {
+            return self.watch_end(event_loop);
+        }
         let result = match outcome {
             Outcome::Failed { step, errno } => {
                 value::tuple(&[&*value::int(step)?, &*value::int(errno)?])?
@@ -155,23 +163,40 @@ impl Child {
 
     /// `when_born(loop, future)`.
     fn when_born(&self, event_loop: &EventLoop, future: &Any) -> Res<()> {
-        let report = self.birth.borrow().as_ref().and_then(Birth::report);
-        let Some(report) = report else { return Err(runtime_error("this child has been born")) };
-        self.watch(event_loop, report)?;
+        if !self.watch_birth(event_loop)? {
+            return Err(runtime_error("this child has been born"));
+        }
         self.hears.set(future.own());
         Ok(())
     }
 
-    /// `when_over(loop, callback, argument)`.
+    /// `when_over(loop, callback, argument)`. Nobody need hear of the birth first.
     fn when_over(&self, event_loop: &EventLoop, callback: &Any, argument: &Any) -> Res<()> {
-        let pidfd = self.pidfd.borrow().as_ref().map(AsRawFd::as_raw_fd);
-        match pidfd {
-            Some(pidfd) if self.birth.borrow().is_none() => self.watch(event_loop, pidfd)?,
-            _ => return Err(runtime_error("this child cannot be watched")),
+        if !self.watch_birth(event_loop)? {
+            self.watch_end(event_loop)?;
         }
         self.hears.set(callback.own());
         self.told.set(argument.own());
         Ok(())
+    }
+
+    /// Watches the report, if there is one still to come.
+    fn watch_birth(&self, event_loop: &EventLoop) -> Res<bool> {
+        let report = self.birth.borrow().as_ref().and_then(Birth::report);
+        match report {
+            Some(report) if self.watched.get() != report => self.watch(event_loop, report)?,
+            Some(_) => {}
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn watch_end(&self, event_loop: &EventLoop) -> Res<()> {
+        let pidfd = self.pidfd.borrow().as_ref().map(AsRawFd::as_raw_fd);
+        pidfd.map_or_else(
+            || Err(runtime_error("this child is over")),
+            |pidfd| self.watch(event_loop, pidfd),
+        )
     }
 }
 

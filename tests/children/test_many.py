@@ -1,0 +1,91 @@
+"""Many children, at once and one after the other; AIOXIDE_NETWORK_FULL runs as many as it says."""
+
+import asyncio
+import gc
+import os
+import signal
+import time
+
+import pytest
+
+from tests.children.parties import PIPE, children
+from tests.loops import count_descriptors
+from tests.net.parties import Net
+
+FULL = bool(os.environ.get("AIOXIDE_NETWORK_FULL"))
+AT_ONCE = 1000 if FULL else 60
+IN_TURN = 10_000 if FULL else 300
+TOGETHER = 50 if FULL else 20
+
+
+async def test_as_many_at_once(net: Net) -> None:
+    if FULL and net.name != "aioxide":
+        return
+    processes = await asyncio.gather(
+        *(net.lib.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE) for _ in range(AT_ONCE))
+    )
+    assert children() >= {process.pid for process in processes}
+    outputs = await asyncio.gather(
+        *(process.communicate(b"%d" % process.pid) for process in processes)
+    )
+    assert outputs == [(b"%d" % process.pid, None) for process in processes]
+    assert {process.returncode for process in processes} == {0}
+
+
+async def test_as_many_in_turn_leave_neither_descriptors_nor_memory(net: Net) -> None:
+    if FULL and net.name != "aioxide":
+        return
+    room = asyncio.Semaphore(TOGETHER)
+
+    async def live(number: int) -> None:
+        async with room:
+            process = await net.lib.create_subprocess_exec("sh", "-c", f"exit {number % 256}")
+            assert await process.wait() == number % 256
+
+    async def generation(count: int) -> None:
+        await asyncio.gather(*(live(number) for number in range(count)))
+        gc.collect()
+
+    await generation(IN_TURN // 3)
+    descriptors, memory = count_descriptors(), resident()
+    await generation(IN_TURN)
+    assert count_descriptors() == descriptors
+    assert children() == set()
+    assert resident() - memory < 4 << 20
+
+
+def resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_many_that_are_killed_together(net: Net) -> None:
+    processes = await asyncio.gather(
+        *(net.lib.create_subprocess_exec("sleep", "60") for _ in range(20))
+    )
+    for process in processes:
+        process.kill()
+    statuses = await asyncio.gather(*(process.wait() for process in processes))
+    assert statuses == [-signal.SIGKILL] * 20
+
+
+async def test_the_loop_goes_on_while_children_are_born(net: Net) -> None:
+    """However many are started, no turn waits until a program is executed."""
+    if net.name != "aioxide":
+        pytest.skip("asyncio, and the stdlib's Popen, wait for each")
+    turns = 0
+    over = False
+
+    async def count() -> None:
+        nonlocal turns
+        while not over:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    begun = time.perf_counter()
+    process = await net.lib.create_subprocess_exec("true")
+    over = True
+    await counting
+    assert turns > 3, f"{turns} turns in {time.perf_counter() - begun:.4f} s"
+    await process.wait()
