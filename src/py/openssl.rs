@@ -17,9 +17,9 @@
 //!   thread beside the loop's breaks OpenSSL's rules under any loop, and under this one no more.
 //! - The BIO's memory is reached by whoever is inside, also without the GIL, and by us at any time:
 //!   it has a lock of its own, held for a copy only, in which nothing is called.
-//! - Python code that a callback of the context runs inside our call may come back to the same
-//!   session: it is told to come again (`busy`). Contexts with callbacks that report by an
-//!   exception (messages, key log) are not called directly at all.
+//! - Python code that a callback of the context runs inside a call may come back to the same session:
+//!   `tls::session` tells it to come again. Contexts with callbacks that report by an exception
+//!   (messages, key log) are not called directly at all.
 
 mod layout;
 mod library;
@@ -94,7 +94,6 @@ pub(crate) struct Direct {
     found: &'static Found,
     /// The handshake is over, and no callback of the context can raise.
     open: Cell<bool>,
-    busy: Cell<bool>,
     /// The last read took all there was.
     drained: Cell<bool>,
 }
@@ -116,7 +115,6 @@ impl Direct {
             pipe,
             found,
             open: Cell::new(false),
-            busy: Cell::new(false),
             drained: Cell::new(false),
         }))
     }
@@ -144,12 +142,9 @@ impl Direct {
         Ok(())
     }
 
-    /// Runs a method of the object, during which the session cannot be used otherwise; `None` if
-    /// this is such a moment.
-    pub(crate) fn exclusively<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+    /// To be called before a method of the object that may take what is to be read.
+    pub(crate) fn disturb(&self) {
         self.drained.set(false);
-        let _busy = Busy::of(&self.busy)?;
-        Some(run())
     }
 
     /// Decrypts up to one record into `space`.
@@ -193,7 +188,7 @@ impl Direct {
         })
     }
 
-    /// Runs a direct call if it may be made now.
+    /// Runs a direct call if such may be made.
     #[inline(always)]
     fn call(&self, run: impl FnOnce(*mut Ssl, &Library) -> Outcome) -> Outcome {
         if !self.open.get() {
@@ -201,7 +196,6 @@ impl Direct {
         }
         // What is called back may drop the last other reference to the object.
         let Some(_object) = self.object.get() else { return Outcome::Otherwise };
-        let Some(_busy) = Busy::of(&self.busy) else { return Outcome::Again };
         let library = &self.found.library;
         library.forget_errors();
         run(self.ssl, library)
@@ -233,23 +227,6 @@ impl Direct {
         let bytes = buffer::bytes(&taken)?;
         self.pipe.give_back(taken);
         Ok(Some(bytes))
-    }
-}
-
-/// Marks the session as in use.
-struct Busy<'a>(&'a Cell<bool>);
-
-impl Busy<'_> {
-    #[inline(always)]
-    fn of(flag: &Cell<bool>) -> Option<Busy<'_>> {
-        if flag.replace(true) { None } else { Some(Busy(flag)) }
-    }
-}
-
-impl Drop for Busy<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.0.set(false);
     }
 }
 

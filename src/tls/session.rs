@@ -13,6 +13,7 @@
 //! An exception is the one that Python raises; what asyncio takes for "come again later" is no
 //! exception here.
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use crate::py::error::{fetch, is_kind, restore};
@@ -56,6 +57,26 @@ pub(crate) struct Session {
     /// The `ssl.SSLObject`; empty once the collector cleared it.
     object: Slot,
     engine: Engine,
+    /// A call is under way. Callbacks of the context run Python code in it, which may come back
+    /// here; but nobody may enter OpenSSL twice for one session.
+    busy: Cell<bool>,
+}
+
+/// Marks a session as in use.
+struct Busy<'a>(&'a Cell<bool>);
+
+impl Busy<'_> {
+    #[inline(always)]
+    fn of(flag: &Cell<bool>) -> Option<Busy<'_>> {
+        if flag.replace(true) { None } else { Some(Busy(flag)) }
+    }
+}
+
+impl Drop for Busy<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
 }
 
 enum Engine {
@@ -162,7 +183,7 @@ impl Session {
             && let Some(native) = &native
             && let Some(direct) = Direct::take_over(native)?
         {
-            return Ok(Session { object: Slot::new(object), engine: Engine::Direct(direct) });
+            return Ok(Session::of(object, Engine::Direct(direct)));
         }
         let plain = native.is_some();
         let memory = Memory {
@@ -171,7 +192,11 @@ impl Session {
             incoming: Slot::new(incoming),
             outgoing: Slot::new(outgoing),
         };
-        Ok(Session { object: Slot::new(object), engine: Engine::Memory(memory) })
+        Ok(Session::of(object, Engine::Memory(memory)))
+    }
+
+    fn of(object: Own<Any>, engine: Engine) -> Session {
+        Session { object: Slot::new(object), engine, busy: Cell::new(false) }
     }
 
     /// The `ssl.SSLObject`, for programs to ask.
@@ -242,13 +267,11 @@ impl Session {
 
     fn step(&self, call: impl FnOnce(&Any) -> Res) -> Res<Step> {
         let object = self.object()?;
-        let answer = match &self.engine {
-            Engine::Direct(direct) => match direct.exclusively(|| call(&object)) {
-                Some(answer) => answer,
-                None => return Ok(Step::Again),
-            },
-            Engine::Memory(_) => call(&object),
-        };
+        let Some(_busy) = Busy::of(&self.busy) else { return Ok(Step::Again) };
+        if let Engine::Direct(direct) = &self.engine {
+            direct.disturb();
+        }
+        let answer = call(&object);
         unless_again(answer.map(|_| Step::Done), Step::Again)
     }
 
@@ -258,6 +281,7 @@ impl Session {
         if space.is_empty() {
             return Ok(Got::Data(0));
         }
+        let Some(_busy) = Busy::of(&self.busy) else { return Ok(Got::Again) };
         let worker = match &self.engine {
             Engine::Direct(direct) => match direct.read(space) {
                 Outcome::Done(count) => return Ok(Got::Data(count)),
@@ -286,6 +310,7 @@ impl Session {
     /// Writes plaintext; what it became is outgoing then.
     #[inline]
     pub(crate) fn write(&self, data: &[u8]) -> Res<Put> {
+        let Some(_busy) = Busy::of(&self.busy) else { return Ok(Put::Again) };
         let worker = match &self.engine {
             Engine::Direct(direct) => match direct.write(data) {
                 Outcome::Done(count) => return Ok(Put::Taken(count)),

@@ -433,6 +433,26 @@ def test_a_context_may_be_replaced_in_the_handshake(make: Make, certificates: Ce
     assert server.feed(client.take_outgoing() or b"", 100) == [b"text"]
 
 
+@pytest.mark.parametrize("make", [name for name in _MAKERS if name != "ssl"], indirect=True)
+def test_who_comes_back_during_a_handshake_is_told_to_come_again(
+    make: Make, certificates: Certificates
+) -> None:
+    # Not with an SSLObject itself: OpenSSL crashes when it is entered twice.
+    told: list[object] = []
+
+    def come_back(*_: object) -> None:
+        told.append((server.read(10), server.write(b"early"), server.do_handshake()))
+        told.append(server.unwrap())
+
+    context = certificates.server_context()
+    context.sni_callback = come_back
+    client, server = make(certificates.client_context(), False, HOST), make(context, True, None)
+    handshake(client, server)
+    assert told == [(None, None, False), False]
+    client.write(b"text")
+    assert server.feed(client.take_outgoing() or b"", 100) == [b"text"]
+
+
 def test_the_object_outlives_the_session(make: Make, certificates: Certificates) -> None:
     client, server = pair(make, certificates)
     client.write(b"text")
