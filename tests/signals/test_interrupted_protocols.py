@@ -4,12 +4,17 @@ The connection is not blamed for it: it stays open, and goes on when the loop do
 """
 
 import textwrap
+from collections.abc import Iterator
 
 import pytest
 
 from tests.signals.processes import outcomes, same_outcome
+from tests.tls.certificates import HOST, Certificates, temporary
 
 CONNECTION = """
+import ssl
+own = trust = host = None
+
 class Server(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
@@ -45,11 +50,13 @@ class Client(asyncio.Protocol):
         self.happens("resume_writing")
 
 async def connect(interrupted=None):
-    server = await loop.create_server(Server, "127.0.0.1", 0)
+    server = await loop.create_server(Server, "127.0.0.1", 0, ssl=own)
     client = Client()
     client.interrupted = interrupted
     listeners.append(server)
-    await loop.create_connection(lambda: client, *server.sockets[0].getsockname())
+    await loop.create_connection(
+        lambda: client, *server.sockets[0].getsockname(), ssl=trust, server_hostname=host
+    )
     while not servers:
         await asyncio.sleep(0)
     return client
@@ -227,9 +234,32 @@ MOMENTS = {
 }
 
 
+# The others leave asyncio's TLS waiting for ever.
+OVER_TLS = ["data_received", "connection_lost", "pause_writing"]
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Iterator[Certificates]:
+    with temporary() as made:
+        yield made
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_in_a_protocol(moment: str) -> None:
     outcome = same_outcome(CONNECTION + textwrap.dedent(MOMENTS[moment]))
+    assert outcome.status == 0
+    assert any("KeyboardInterrupt" in line for line in outcome.printed)
+
+
+@pytest.mark.parametrize("moment", OVER_TLS)
+def test_ctrl_c_in_a_protocol_over_tls(moment: str, certificates: Certificates) -> None:
+    contexts = f"""
+own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+own.load_cert_chain({str(certificates.server)!r})
+trust = ssl.create_default_context(cafile={str(certificates.authority)!r})
+host = {HOST!r}
+"""
+    outcome = same_outcome(CONNECTION + contexts + textwrap.dedent(MOMENTS[moment]))
     assert outcome.status == 0
     assert any("KeyboardInterrupt" in line for line in outcome.printed)
 

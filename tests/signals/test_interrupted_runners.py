@@ -437,15 +437,18 @@ RUNS = {
                 await event.wait()
                 return "undisturbed"
             attempt(asyncio.run, main())
+            leave.clear()
         thread = threading.Thread(target=elsewhere)
         thread.start()
+        while not leave:
+            time.sleep(0.001)
         kill_when_asleep(signal.SIGINT)
         attempt(thread.join)
-        while not leave:
-            pass
         loop, event = leave[0]
         loop.call_soon_threadsafe(event.set)
-        thread.join()
+        # 3.11 takes a thread for done if join() was interrupted.
+        while leave:
+            time.sleep(0.001)
     """,
     "a runner that goes on": """
         async def interrupted():
