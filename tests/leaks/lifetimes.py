@@ -16,6 +16,7 @@ import gc
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from tests.leaks.children import CHILDREN
 from tests.leaks.coordination import COORDINATION
 from tests.leaks.network import NETWORK
 from tests.leaks.tls import TLS
@@ -362,4 +363,4 @@ WORKLOADS: dict[str, Workload] = {
         iterators_of_futures,
     )
 }
-WORKLOADS |= COORDINATION | NETWORK | TLS
+WORKLOADS |= COORDINATION | NETWORK | TLS | CHILDREN
