@@ -172,12 +172,12 @@ async def test_a_goodbye_that_nobody_answers_is_given_up(
 async def test_the_time_of_the_goodbye_ends_with_it(net: Net, certificates: Certificates) -> None:
     recorder = Recorder()
     both = contexts(certificates)
-    async with secured(net, both, recorder, ssl_shutdown_timeout=0.3) as peer:
+    async with secured(net, both, recorder, ssl_shutdown_timeout=0.6) as peer:
         recorder.transport.close()
         assert await peer.receive_all() == b""
         await peer.close()
         assert await recorder.lost is None
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(0.65)
     assert recorder.events == ["made", "eof", "lost"]
 
 

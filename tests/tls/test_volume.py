@@ -16,7 +16,7 @@ import pytest
 
 from tests.leaks.memory import descriptors, resident
 from tests.net import parties
-from tests.net.parties import Net, pair, reset, send, turns
+from tests.net.parties import Net, pair, reset, send, turns, until
 from tests.net.test_volume import _BLOCK, FULL, BufferedSink, Sink, Source, Sum
 from tests.tls.certificates import HOST, Certificates
 from tests.tls.parties import VERSION_NAMES, VERSIONS, attach, contexts, first_flight
@@ -293,32 +293,16 @@ def source(number: int) -> tuple[str, int]:
 
 async def come_and_go(connect: Any) -> None:
     """Some connections at a time, in batches after each of which is measured."""
-    before = -1
+    before = descriptors()
     samples = []
     each = max(AT_ONCE, CONNECTIONS // BATCHES)
     for batch in range(BATCHES):
         for start in range(0, each, AT_ONCE):
             await asyncio.gather(*(connect(batch * each + start + n) for n in range(AT_ONCE)))
-        for _ in range(3):
-            await turns(5)
-            gc.collect()
+        await until(lambda: descriptors() <= before)  # the server's ends are closed as well
+        gc.collect()
         samples.append(resident())
-        if before < 0:
-            before = await settled()
-        assert await settled() <= before
     rest = samples[WARM_UP:]
     quarter = max(1, len(rest) // 4)
     grown = min(rest[-quarter:]) - min(rest[:quarter])
     assert grown <= SLACK + CONNECTIONS * PER_CONNECTION, samples
-
-
-async def settled() -> int:
-    """How many descriptors there are, when their number no longer changes."""
-    count = descriptors()
-    quiet = 0
-    while quiet < 5:
-        await asyncio.sleep(0.001)
-        now = descriptors()
-        quiet = quiet + 1 if now == count else 0
-        count = now
-    return count
