@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tests.leaks.children import CHILDREN
 from tests.leaks.coordination import COORDINATION
 from tests.leaks.network import NETWORK
+from tests.leaks.pipes import PIPES
 from tests.leaks.tls import TLS
 
 if TYPE_CHECKING:
@@ -363,4 +364,4 @@ WORKLOADS: dict[str, Workload] = {
         iterators_of_futures,
     )
 }
-WORKLOADS |= COORDINATION | NETWORK | TLS | CHILDREN
+WORKLOADS |= COORDINATION | NETWORK | PIPES | TLS | CHILDREN
