@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import tempfile
@@ -47,6 +48,10 @@ class Recorder(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self.heard.append(("lost", type(exc).__name__, str(exc)))
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(heard for heard in self.heard if isinstance(heard, bytes))
 
 
 def a_pipe() -> Ends:
@@ -132,6 +137,12 @@ def fill(fd: int) -> int:
         while True:
             written += os.write(fd, bytes(4096))
     return written
+
+
+def drop(held: list[Any]) -> None:
+    """Let go of what only this list holds, and of the cycles that it is part of."""
+    held.clear()
+    gc.collect()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from tests.pipes import (
     Recorder,
     Trace,
     closing,
+    drop,
     finish,
     read_from,
     reading_file,
@@ -98,7 +99,7 @@ def test_a_protocol_can_pause_in_the_middle_and_before_the_beginning() -> None:
             run_turns(loop, 5)
             trace += [list(protocol.heard), repr(transport).rpartition(" ")[2]]
             transport.resume_reading()
-            run_until(loop, lambda heard=protocol.heard: b"second" in heard[-1])  # type: ignore[misc]
+            run_until(loop, lambda heard=protocol: b"second" in heard.data)  # type: ignore[misc]
             trace += protocol.heard
             os.close(writing)
             finish(loop, protocol)
@@ -240,7 +241,7 @@ def test_a_fifo_opened_both_ways_never_ends(tmp_path: Path) -> None:
         for message in (b"one", b"two"):
             with path.open("wb") as other:
                 other.write(message)
-            run_until(loop, lambda end=message: protocol.heard[-1].endswith(end))  # type: ignore[misc]
+            run_until(loop, lambda end=message: protocol.data.endswith(end))  # type: ignore[misc]
         run_turns(loop, 5)
         path.unlink()
         heard = list(protocol.heard)
@@ -465,8 +466,7 @@ def test_a_transport_that_nobody_closed_warns_and_closes_its_pipe(loop: Loop, pa
     parts = [transport]  # the last that holds it
     del transport
     with pytest.warns(ResourceWarning, match=f"unclosed transport <_UnixRead.* {shown}>"):
-        parts.clear()
-    gc.collect()
+        drop(parts)
     assert alive() is None
     assert pipe.closed
     with pytest.raises(BrokenPipeError):

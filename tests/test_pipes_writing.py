@@ -20,6 +20,7 @@ from tests.pipes import (
     Trace,
     closing,
     drain,
+    drop,
     fill,
     finish,
     read_from,
@@ -282,7 +283,7 @@ def test_a_terminal_that_is_full_is_waited_for() -> None:
             transport.write(sent)
             trace: Trace = [transport.get_write_buffer_size() > 0, list(protocol.heard)]
             _, reader = read_from(loop, os.dup(master))
-            run_until(loop, lambda: reader.heard[-1] == sent)
+            run_until(loop, lambda: reader.data == sent)
             trace += [transport.get_write_buffer_size(), protocol.heard]
             finish(loop, protocol, reader)
             return trace
@@ -569,8 +570,7 @@ def test_a_transport_that_nobody_closed_warns_and_closes_its_pipe(
         parts = [transport]  # the last that holds it
         del transport
         with pytest.warns(ResourceWarning, match=f"unclosed transport <_UnixWrite.* {shown}>"):
-            parts.clear()
-        gc.collect()
+            drop(parts)
         assert alive() is None
         assert pipe.closed
 
