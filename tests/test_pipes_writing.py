@@ -514,8 +514,11 @@ def test_a_transport_says_what_it_is() -> None:
                 return repr(transport).replace(f"fd={writing}", "FD")
 
             trace: Trace = [shown(), transport.__class__.__name__]
-            classes = (asyncio.ReadTransport, asyncio.WriteTransport, asyncio.BaseTransport)
+            classes = (asyncio.ReadTransport, asyncio.WriteTransport, asyncio.Transport)
             trace += [isinstance(transport, kind) for kind in classes]
+            for method in ("is_reading", "pause_reading", "resume_reading"):
+                with pytest.raises(NotImplementedError):
+                    getattr(transport, method)()
             pipe = transport.get_extra_info("pipe")
             trace += [pipe.fileno() == writing, os.get_blocking(writing)]
             trace += [transport.get_extra_info("else"), transport.get_extra_info("else", 5)]

@@ -7,8 +7,10 @@ use super::pipe_reading::{ReadPipe, ReadPipeState};
 use super::pipe_writing::{Wait, WritePipe, WritePipeState};
 use super::transport::Life;
 use crate::engine::event_loop::EventLoop;
+use crate::py::error::raise_bare;
 use crate::py::{
-    Any, Args, AsObject, Builder, Own, Res, Signature, Slot, dict_get, names, type_error, value,
+    Any, Args, AsObject, Builder, Builtin, Own, Res, Signature, Slot, dict_get, names, type_error,
+    value,
 };
 use crate::streams::StreamReader;
 
@@ -195,6 +197,13 @@ fn feed(this: &ReadPipe, reader: &StreamReader) -> Res<()> {
     Ok(())
 }
 
+/// asyncio's is a Transport that has these methods and does not read.
+const NOT_READING: &std::ffi::CStr = c"Raise NotImplementedError.";
+
+fn not_implemented() -> Res<()> {
+    Err(raise_bare(Builtin::NotImplementedError.get()))
+}
+
 /// Makes the type of writing transports.
 pub(super) fn build_writing() -> Res<&'static Any> {
     Builder::<WritePipeState>::new(c"The transport that writes to a pipe, a terminal or the like.")
@@ -282,6 +291,9 @@ pub(super) fn build_writing() -> Res<&'static Any> {
             c"get_write_buffer_size($self, /)\n--\n\nReturn how many bytes wait to be written.",
             |this: &WritePipe| this.pending.size() as i64,
         )
+        .noargs(c"is_reading", NOT_READING, |_: &WritePipe| not_implemented())
+        .noargs(c"pause_reading", NOT_READING, |_: &WritePipe| not_implemented())
+        .noargs(c"resume_reading", NOT_READING, |_: &WritePipe| not_implemented())
         .property(
             c"_pipe",
             |this: &WritePipe| this.pipe.get(),
