@@ -59,7 +59,8 @@ test: build $(STAMP)-test  ## Run every test there is; one failing part does not
 	    awk "$$TALLY" $(PARTS:%=$(LOGS)/%.log); exit $$status
 
 test-rust:  ## Test the reactor and the load client, without an interpreter
-	@$(call part,cargo test --quiet -p aioxide-reactor -p aioxide-netload $(ARGS))
+	@$(call part,cargo test --quiet -p aioxide-reactor $(ARGS) \
+	    && cargo test --quiet --profile load -p aioxide-netload $(ARGS))
 
 test-python: build $(STAMP)-test  ## Run pytest over tests/
 	@$(call part,$(PY) -m pytest $(ARGS))
@@ -105,7 +106,7 @@ bench:  ## Measure aioxide against asyncio and its peers: both of the next, one 
 bench-loop: build $(STAMP)-bench  ## Measure the loop and what tasks do
 	@$(PY) -m benchmarks $(ARGS)
 
-bench-net: build $(STAMP)-bench  ## Measure servers under load, beside a bare epoll server
+bench-net: build $(STAMP)-bench  ## Measure servers under load, TLS, child processes and pipes
 	@$(PY) -m benchmarks.net $(ARGS)
 
 # --- keeping house -------------------------------------------------------------------------------

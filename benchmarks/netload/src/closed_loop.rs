@@ -8,7 +8,8 @@
 //! One thread, edge-triggered epoll: that spares the client every `epoll_ctl`,
 //! and short reads need no second `recv` to learn that there is no more. While
 //! warming up every byte is compared; afterwards large answers are counted and
-//! dropped in the kernel, so that copying them is not the client's limit.
+//! dropped in the kernel, so that copying them is not the client's limit. Under
+//! TLS they are decrypted and then dropped.
 
 use std::error::Error;
 use std::io;
@@ -17,10 +18,9 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::arguments::Arguments;
+use crate::channel::{Channel, Destination, unless_blocked};
 use crate::clock::{Used, anonymous_memory, now};
 use crate::histogram::Histogram;
 use crate::report::Report;
@@ -43,7 +43,7 @@ struct Group {
 }
 
 struct Connection {
-    socket: OwnedFd,
+    channel: Channel,
     group: usize,
     sent: usize,
     received: usize,
@@ -68,12 +68,13 @@ pub fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let server: Option<i32> = arguments.text("server-pid").map(str::parse).transpose()?;
     let idle: usize = arguments.number_or("idle", 0)?;
     let mut client = Client::new()?;
+    let server_at = Destination::of(arguments)?;
     for group in arguments.all("group") {
-        client.open_group(arguments.address()?, group)?;
+        client.open_group(&server_at, group)?;
     }
     let active = client.connections.len();
     let memory = server.map_or(0, settled_memory);
-    client.open(arguments.address()?, "idle", idle, IDLE_SIZE)?;
+    client.open(&server_at, "idle", idle, IDLE_SIZE)?;
     let grown = server.map_or(0, settled_memory).saturating_sub(memory);
 
     client.run_for(active, arguments.seconds("warmup")?)?;
@@ -124,17 +125,17 @@ impl Client {
     }
 
     /// Open what `NAME:CONNECTIONS:BYTES` says.
-    fn open_group(&mut self, address: &str, group: &str) -> Result<(), Box<dyn Error>> {
+    fn open_group(&mut self, to: &Destination, group: &str) -> Result<(), Box<dyn Error>> {
         let wrong = || format!("not NAME:CONNECTIONS:BYTES: {group}");
         let mut parts = group.split(':');
         let name = parts.next().ok_or_else(wrong)?;
         let connections = parts.next().ok_or_else(wrong)?.parse()?;
         let size = parts.next().ok_or_else(wrong)?.parse()?;
-        Ok(self.open(address, name, connections, size)?)
+        Ok(self.open(to, name, connections, size)?)
     }
 
     /// Open connections, and know of each that the server has accepted it: it has answered.
-    fn open(&mut self, address: &str, name: &str, count: usize, size: usize) -> io::Result<()> {
+    fn open(&mut self, to: &Destination, name: &str, count: usize, size: usize) -> io::Result<()> {
         let group = self.groups.len();
         self.groups.push(Group { name: name.to_owned(), size, answered: Histogram::new() });
         while self.message.len() < size {
@@ -142,12 +143,11 @@ impl Client {
             self.message.push((self.message.len() % 251) as u8);
         }
         for opened in 1..=count {
-            let socket = sockets::connect(address)?;
-            rustix::io::ioctl_fionbio(&socket, true)?;
+            let channel = to.establish()?;
             let index = self.connections.len();
             let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
-            epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), interest)?;
-            self.connections.push(Connection { socket, group, sent: 0, received: 0, begun: 0 });
+            epoll::add(&self.epoll, &channel, epoll::EventData::new_u64(index as u64), interest)?;
+            self.connections.push(Connection { channel, group, sent: 0, received: 0, begun: 0 });
             self.begin(index)?;
             if opened % OPENED_AT_ONCE == 0 || opened == count {
                 self.settle()?;
@@ -202,10 +202,9 @@ impl Client {
         let size = self.groups[connection.group].size;
         while connection.sent < size {
             let rest = &self.message[connection.sent..size];
-            match send(&connection.socket, rest, SendFlags::NOSIGNAL) {
-                Ok(sent) => connection.sent += sent,
-                Err(Errno::AGAIN) => break,
-                Err(error) => return Err(error.into()),
+            match unless_blocked(connection.channel.send(rest))? {
+                Some(sent) => connection.sent += sent,
+                None => break,
             }
         }
         Ok(())
@@ -222,13 +221,11 @@ impl Client {
                 return Ok(()); // answered, and nothing is in flight
             }
             let compared = self.comparing || group.size < LARGE;
-            let flags = if compared { RecvFlags::empty() } else { RecvFlags::TRUNC };
             let buffer = &mut self.buffer[..wanted];
-            let got = match recv(&connection.socket, &mut *buffer, flags) {
-                Ok((_, got)) => got,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
+            let channel = &mut connection.channel;
+            let received =
+                if compared { channel.recv(buffer) } else { channel.drop_received(buffer) };
+            let Some(got) = unless_blocked(received)? else { return Ok(()) };
             if got == 0 {
                 return Err(io::Error::other("the server closed a connection"));
             }

@@ -8,13 +8,17 @@
 
 mod arguments;
 mod bulk;
+mod certificate;
+mod channel;
 mod clock;
 mod closed_loop;
 mod histogram;
+mod http;
 mod report;
 mod server;
 mod short;
 mod sockets;
+mod tls;
 mod udp;
 
 use std::error::Error;
@@ -25,10 +29,13 @@ use arguments::Arguments;
 const USAGE: &str = "\
 netload serve-tcp --service echo|upload|download [--unix PATH] [--buffer BYTES]
 netload serve-udp
+netload certificate
 netload echo    --to ADDRESS --group NAME:CONNECTIONS:BYTES ... [--idle N] --seconds S
 netload short   --to ADDRESS --count N --concurrency N --size BYTES
+netload http    --to ADDRESS --connections N --body TEXT --seconds S
 netload upload | download --to ADDRESS --bytes N
 netload udp     --to ADDRESS --sockets N --window N --size BYTES --seconds S
+echo, short, http: [--tls 1.3]
 every client: [--warmup S] [--server-pid PID] (whose processor time is counted)";
 
 fn main() -> ExitCode {
@@ -50,8 +57,13 @@ fn run() -> Result<(), Box<dyn Error>> {
             return Ok(server::tcp(arguments.text("service"), arguments.text("unix"), buffer)?);
         }
         "serve-udp" => return Ok(server::udp()?),
+        "certificate" => {
+            print!("{}", certificate::new()?);
+            return Ok(());
+        }
         "echo" => closed_loop::run(&arguments)?,
         "short" => short::run(&arguments)?,
+        "http" => http::run(&arguments)?,
         "upload" => bulk::upload(&arguments)?,
         "download" => bulk::download(&arguments)?,
         "udp" => udp::run(&arguments)?,

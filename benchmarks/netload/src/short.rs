@@ -9,10 +9,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::event::{Timespec, epoll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use crate::arguments::Arguments;
+use crate::channel::{Channel, Destination, unless_blocked};
 use crate::clock::{Used, now};
 use crate::histogram::Histogram;
 use crate::report::Report;
@@ -21,14 +20,15 @@ use crate::sockets;
 const STALLED: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 struct Life {
-    socket: OwnedFd,
+    channel: Channel,
+    sent: usize,
     received: usize,
     begun: u64,
 }
 
-struct Client<'a> {
+struct Client {
     epoll: OwnedFd,
-    address: &'a str,
+    server_at: Destination,
     message: Vec<u8>,
     slots: Vec<Option<Life>>,
     to_open: u64,
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     let concurrency: usize = arguments.number("concurrency")?;
     let mut client = Client {
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-        address: arguments.address()?,
+        server_at: Destination::of(arguments)?,
         message: (0..size).map(|i| (i % 251) as u8).collect(),
         slots: Vec::new(),
         to_open: 0,
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
     Ok(Report::new(count, &taken).with_latencies("", &client.lives))
 }
 
-impl Client<'_> {
+impl Client {
     /// Open so many connections, as many at once as there are slots, and see each to its end.
     fn live(&mut self, count: u64) -> io::Result<()> {
         self.to_open = count;
@@ -84,39 +84,48 @@ impl Client<'_> {
         }
         self.to_open -= 1;
         let begun = now();
-        let socket = sockets::connect(self.address)?;
-        send(&socket, &self.message, SendFlags::NOSIGNAL)?;
+        let channel = self.server_at.connect()?;
         let data = epoll::EventData::new_u64(slot as u64);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-        self.slots[slot] = Some(Life { socket, received: 0, begun });
+        epoll::add(&self.epoll, &channel, data, epoll::EventFlags::IN)?;
+        let life = self.slots[slot].insert(Life { channel, sent: 0, received: 0, begun });
         self.open += 1;
-        Ok(())
+        life.ask(&self.message)
     }
 
     fn advance(&mut self, slot: usize) -> io::Result<()> {
         let Some(life) = &mut self.slots[slot] else { return Ok(()) };
         let mut buffer = [0; 4096];
-        match recv(&life.socket, &mut buffer, RecvFlags::DONTWAIT) {
-            Ok((0, _)) if life.received == self.message.len() => {
+        match unless_blocked(life.channel.recv(&mut buffer))? {
+            Some(0) if life.received == self.message.len() => {
                 self.lives.add(now() - life.begun);
                 self.slots[slot] = None;
                 self.open -= 1;
                 self.open(slot)
             }
-            Ok((0, _)) => Err(io::Error::other("the server closed before it had answered")),
-            Ok((got, _)) => {
+            Some(0) => Err(io::Error::other("the server closed before it had answered")),
+            Some(got) => {
                 let expected = self.message.get(life.received..life.received + got);
                 if expected != Some(&buffer[..got]) {
                     return Err(io::Error::other("the server answered with other bytes"));
                 }
                 life.received += got;
                 if life.received == self.message.len() {
-                    shutdown(&life.socket, Shutdown::Write)?;
+                    life.channel.end()?;
                 }
                 Ok(())
             }
-            Err(Errno::AGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
+            // Under TLS that was the handshake: now it may be over.
+            None => life.ask(&self.message),
         }
+    }
+}
+
+impl Life {
+    /// Send the request, unless it has been sent or cannot be yet. It is small: it goes at once.
+    fn ask(&mut self, message: &[u8]) -> io::Result<()> {
+        if self.sent < message.len() {
+            self.sent += unless_blocked(self.channel.send(&message[self.sent..]))?.unwrap_or(0);
+        }
+        Ok(())
     }
 }
