@@ -6,27 +6,30 @@ here if it is not yet.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from benchmarks import engines
 from benchmarks.net import __main__ as command
-from benchmarks.net import arena, bars, runner, tables
+from benchmarks.net import arena, bars, jobs, runner, services, tables
 from benchmarks.net.cells import CELLS, Amount, chosen, growth_of
 from benchmarks.net.results import NetResults, figures
 from benchmarks.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
-TINY = Amount(seconds=0.02, warmup=0.01, bulk=1 << 20, short=40, crowd=50)
+TINY = Amount(0.02, 0.01, bulk=1 << 20, short=40, crowd=50, handshakes=20, children=60)
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +43,23 @@ def one_of_each_kind() -> list[str]:
     kinds: dict[tuple[str, ...], str] = {}
     for name, cell in CELLS.items():
         if cell.group != "growth":
-            kinds.setdefault((cell.interface, cell.service, cell.group, cell.unit), name)
+            kind = (cell.interface, cell.service, cell.group, cell.unit, cell.job)
+            kinds.setdefault(kind, name)
     return list(kinds.values())
 
 
 @pytest.mark.parametrize("cell", one_of_each_kind())
 def test_every_kind_of_cell_runs_on_asyncio(program: Path, cell: str) -> None:
+    if CELLS[cell].service == "web":
+        why = "web servers are among what the benchmark needs and not what its tests need"
+        pytest.importorskip(CELLS[cell].interface, reason=why)
     check_figures(program, arena.plain("asyncio"), cell)
 
 
-@pytest.mark.parametrize("cell", [c for c in one_of_each_kind() if "protocol" in c or "udp" in c])
+@pytest.mark.parametrize(
+    "cell",
+    [c for c in one_of_each_kind() if ("protocol" in c or "udp" in c) and CELLS[c].limited],
+)
 def test_the_bare_server_can_do_every_kind_of_cell(program: Path, cell: str) -> None:
     check_figures(program, arena.THE_LIMIT, cell)
 
@@ -179,6 +189,128 @@ def test_a_server_that_does_not_echo_has_no_figure(program: Path, wrong: bytes) 
     assert client.returncode == 1
     assert client.stdout == ""
     assert ("closed" if not wrong else "other bytes") in client.stderr
+
+
+@pytest.mark.parametrize("wrong", [b"y" * 64, b"x" * 63, b""])
+def test_a_server_that_does_not_echo_has_no_figure_under_tls(
+    program: Path, tmp_path: Path, wrong: bytes
+) -> None:
+    context = services.identity(str(arena.identity(program, tmp_path)))
+
+    def serve() -> None:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+            peer.recv(64)
+            peer.sendall(wrong)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = "{}:{}".format(*listener.getsockname())
+        options = ["--tls", "1.3", "--group", ":1:64", "--seconds", "0.1"]
+        client = subprocess.run(
+            [str(program), "echo", "--to", address, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        thread.join()
+    assert client.returncode == 1
+    assert client.stdout == ""
+    assert ("other bytes" if wrong else "closed") in client.stderr
+
+
+def test_who_does_not_finish_the_handshake_has_no_figure(program: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "{}:{}".format(*listener.getsockname())
+        options = ["--count", "1", "--concurrency", "1", "--size", "64"]
+        client = subprocess.run(
+            [str(program), "short", "--to", address, "--tls", "1.3", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert client.returncode == 1
+    assert "stalled" in client.stderr
+
+
+@pytest.mark.parametrize("name", jobs.JOBS)
+def test_every_job_runs_on_asyncio(name: str) -> None:
+    job = jobs.JOBS[name]
+
+    async def main() -> None:
+        await job.rehearse(asyncio)
+        await job.do(asyncio, 60 if job.unit == "requests" else (17 << 20) + 5)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("through", [jobs.through_protocols, jobs.through_streams])
+@pytest.mark.parametrize("harm", [lambda data: data[:-1], lambda data: data[::-1]])
+def test_bytes_that_are_lost_or_wrong_fail_a_job(
+    through: Callable[[ModuleType, int, jobs.Take], Awaitable[None]],
+    harm: Callable[[bytes], bytes],
+) -> None:
+    async def harmful(aio: ModuleType, amount: int, take: jobs.Take) -> None:
+        await through(aio, amount, lambda data: take(harm(data)))
+
+    job = jobs.pipe(harmful)
+    with pytest.raises(jobs.WrongError, match="wrong bytes"):
+        asyncio.run(cast("Coroutine[Any, Any, None]", job.rehearse(asyncio)))
+    if len(harm(b"ab")) < 2:
+        with pytest.raises(jobs.WrongError, match="wrong number of bytes"):
+            asyncio.run(cast("Coroutine[Any, Any, None]", job.do(asyncio, 1 << 20)))
+
+
+def test_an_exit_status_that_is_wrong_fails_a_job() -> None:
+    class Child:
+        async def wait(self) -> int:
+            return 255
+
+    async def create(*arguments: str) -> Child:
+        return Child()
+
+    aio = ModuleType("aio")
+    vars(aio).update(create_subprocess_exec=create, gather=asyncio.gather)
+    for doing in (jobs.spawn(aio, 3), jobs.spawn_a_few(aio)):
+        with pytest.raises(jobs.WrongError, match="wrong exit status"):
+            asyncio.run(doing)
+
+
+def test_a_job_that_hangs_is_not_waited_for_twice(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena, "JOB_TIMEOUT", 0.01)
+    cell, results = CELLS["spawn"], NetResults()
+    settings = runner.Settings(rounds=1, amount=TINY)
+    attempts = []
+    measure = arena.measure
+
+    def counted(*arguments: Any, **options: Any) -> dict[str, float]:
+        attempts.append(arguments)
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(arena, "measure", counted)
+    runner.measure_once(program, arena.plain("asyncio"), cell, settings, results)
+    assert results.at("spawn", "asyncio").failed == "not ready after 0 s"
+    assert len(attempts) == 1
+
+
+def test_without_a_limit_the_best_peer_is_what_counts() -> None:
+    found = NetResults(engines={"asyncio": "1", "uvloop": "2", "aioxide": "3"})
+    name = "tls-protocol-50x1k"
+    found.at(name, "asyncio").rounds = row(cpu=[40.0, 80.0], rate=[10.0, 5.0])
+    found.at(name, "uvloop").rounds = row(cpu=[20.0, 40.0], rate=[20.0, 10.0])
+    found.at(name, "aioxide").rounds = row(cpu=[10.0, 20.0], rate=[25.0, 12.5])
+    assert found.of_asyncio(name, "aioxide", "rate") == 2.5
+    assert found.of_asyncio(name, "aioxide", "cpu") == 0.25
+    text, passed = bars.check(found)
+    assert not passed
+    assert "1 of 2 bars cleared" in text
+    cost, rate = sorted(line for line in text.splitlines() if name in line)
+    assert cost.split()[2:6] == [">=", "1.30x", "2.00", "pass"]
+    assert rate.split()[2:6] == [">=", "1.30x", "1.25", "FAIL"]
+    # No bare server takes part.
+    assert [c.label for c in runner.contestants(CELLS[name], ["asyncio"], trim=True)] == ["asyncio"]
 
 
 def test_servers_end_with_the_measurement(program: Path) -> None:

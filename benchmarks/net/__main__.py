@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import engines, progress
 from benchmarks.chart import NoMatplotlibError
-from benchmarks.net import bars, chart, runner, tables
+from benchmarks.net import asyncio_chart, bars, chart, runner, tables
 from benchmarks.net.cells import CELLS, GROUPS, LEFT_OUT_OF_SMOKE_RUNS, QUICK, chosen
 from benchmarks.net.results import NetResults
 
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--check", action="store_true", help="judge the bars; exit 1 below one")
     p.add_argument("--load", type=Path, metavar="JSON", help="show a stored run, measure nothing")
     p.add_argument("--output", type=Path, metavar="DIR", help="where results go, whatever was run")
+    p.add_argument("--name", default="net", help="what the files of results are called")
     p.add_argument("--verbose", action="store_true", help="let the servers' stderr through")
     p.add_argument("--list", action="store_true", help="list engines and cells")
     return p
@@ -68,15 +69,17 @@ def listing() -> str:
     return "\n".join(lines) + "\n"
 
 
-def store(results: NetResults, folder: Path) -> None:
-    """JSON, Markdown, SVG and PNG, under the interpreter's version."""
+def store(results: NetResults, folder: Path, name: str) -> None:
+    """JSON, Markdown, SVG and PNG, under a name and the interpreter's version."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = "net-" + ".".join(str(results.facts["python"]).split(".")[:2])
+    version = ".".join(str(results.facts["python"]).split(".")[:2])
+    stem = f"{name}-{version}"
     written = [folder / f"{stem}.json", folder / f"{stem}.md"]
     written[0].write_text(results.to_json(), encoding="utf-8")
     written[1].write_text(tables.markdown(results), encoding="utf-8")
     try:
         written += chart.draw(results, folder, stem)
+        written += asyncio_chart.draw(results, folder, f"{name}-tls-{version}")
     except NoMatplotlibError as error:
         sys.stderr.write(f"{error}\n")
     sys.stderr.write(f"written: {', '.join(f.name for f in written)}\n")
@@ -102,9 +105,9 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout.write(tables.report(results))
     # Only a whole run replaces what the README shows.
     if arguments.output:
-        store(results, arguments.output)
+        store(results, arguments.output, arguments.name)
     elif not (arguments.quick or arguments.engines or arguments.cells or arguments.load):
-        store(results, STORE)
+        store(results, STORE, arguments.name)
     if not arguments.check:
         return 0
     verdict, passed = bars.check(results)

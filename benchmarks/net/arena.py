@@ -1,7 +1,8 @@
 """One measurement: a server on its core, the client on another, and what the client found.
 
-Both are ended with this process, even if it is killed: a server that nobody watches would weigh on
-every figure that is taken after it.
+Where an engine works by itself, as with child processes, there is one process that does the job
+and says what it took. All are ended with this process, even if it is killed: a server that nobody
+watches would weigh on every figure that is taken after it.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ TRIM = "+trim"
 # otherwise. 32 MiB is the most that it takes for the second.
 RAISED = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 START_TIMEOUT = 20.0
+JOB_TIMEOUT = 30.0
 PATIENCE = 20.0
 PR_SET_PDEATHSIG = 1
 
 
 class NotServedError(Exception):
     """This contestant has no figure for this cell; the message says why."""
+
+
+class HungError(NotServedError):
+    """Neither has it failed; there is no second attempt, which would only take as long."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def cores(cell: Cell) -> tuple[set[int], set[int]]:
 
 def built() -> Path:
     """Build the client and the bare servers, unless they are, and say where they are."""
-    command = ["cargo", "build", "--release", "--package", "aioxide-netload"]
+    command = ["cargo", "build", "--profile", "load", "--package", "aioxide-netload"]
     options = ["--message-format", "json-render-diagnostics", "--quiet"]
     output = subprocess.run(
         [*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
@@ -114,21 +120,28 @@ def spawn(
         stdout=subprocess.PIPE,
         stderr=None if verbose else subprocess.DEVNULL,
         preexec_fn=prepare,
+        process_group=0,
     )
 
 
-def server_command(
-    program: Path, contestant: Contestant, cell: Cell, path: str | None
-) -> list[str]:
-    """How to start the server of this cell."""
-    unix = ["--unix", path] if path else []
+def server_command(program: Path, contestant: Contestant, cell: Cell, folder: Path) -> list[str]:
+    """How to start the server of this cell; what it needs of files is put into the folder."""
+    unix = ["--unix", str(folder / "socket")] if cell.unix else []
     if contestant.is_limit:
         if cell.interface == "udp":
             return [str(program), "serve-udp"]
         return [str(program), "serve-tcp", "--service", cell.service, *cell.bare, *unix]
+    tls = ["--tls", str(identity(program, folder))] if cell.tls else []
     busy = ["--busy-thread"] if cell.busy_thread else []
     module = [sys.executable, "-m", "benchmarks.net.server"]
-    return [*module, contestant.engine, cell.interface, cell.service, *unix, *busy]
+    return [*module, contestant.engine, cell.interface, cell.service, *unix, *tls, *busy]
+
+
+def identity(program: Path, folder: Path) -> Path:
+    """A new key and its certificate, which nobody has to remember."""
+    pem, command = folder / "identity.pem", [str(program), "certificate"]
+    pem.write_bytes(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return pem
 
 
 @contextlib.contextmanager
@@ -137,26 +150,25 @@ def serving(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The server's process id and what it said, until the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "socket") if cell.unix else None
-        command = server_command(program, contestant, cell, path)
+        command = server_command(program, contestant, cell, Path(folder))
         server = spawn(command, cores(cell)[0], contestant.environment, verbose=verbose)
         try:
-            said = first_line(server).strip()
+            said = first_line(server, START_TIMEOUT).strip()
             yield server.pid, {"address": said} if contestant.is_limit else json.loads(said)
         finally:
             server.kill()
             server.communicate()
 
 
-def first_line(server: subprocess.Popen[bytes]) -> str:
-    """What the server says when it is ready."""
+def first_line(server: subprocess.Popen[bytes], timeout: float) -> str:
+    """What the server says when it is ready, or the job when it is done."""
     assert server.stdout is not None
     line = b""
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + timeout
     while not line.endswith(b"\n"):
         left = max(0.0, deadline - time.monotonic())
         if not select.select([server.stdout], [], [], left)[0]:
-            raise NotServedError(f"not ready after {START_TIMEOUT:.0f} s")
+            raise HungError(f"not ready after {timeout:.0f} s")
         piece = os.read(server.stdout.fileno(), 4096)
         if not piece:
             raise NotServedError(f"crashed ({server.wait()})")
@@ -166,6 +178,36 @@ def first_line(server: subprocess.Popen[bytes]) -> str:
 
 def measure(
     program: Path, contestant: Contestant, cell: Cell, amount: Amount, *, verbose: bool = False
+) -> dict[str, float]:
+    """What was found; an error of this module if there is nothing to find."""
+    if cell.job:
+        return measure_job(contestant, cell, amount, verbose=verbose)
+    return measure_server(program, contestant, cell, amount, verbose=verbose)
+
+
+def measure_job(
+    contestant: Contestant, cell: Cell, amount: Amount, *, verbose: bool
+) -> dict[str, float]:
+    """What an engine says of a job that it has done, anywhere on the machine."""
+    module = [sys.executable, "-m", "benchmarks.net.job"]
+    command = [*module, contestant.engine, cell.job, *cell.client(amount)]
+    there = os.sched_getaffinity(0)
+    job = spawn(command, there, contestant.environment, verbose=verbose)
+    try:
+        said = json.loads(first_line(job, JOB_TIMEOUT))
+    finally:
+        # The job's children go with it: they are in its group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+        job.communicate()
+    if "found" not in said:
+        raise NotServedError(said.get("missing") or said["unable"])
+    found: dict[str, float] = said["found"]
+    return found
+
+
+def measure_server(
+    program: Path, contestant: Contestant, cell: Cell, amount: Amount, *, verbose: bool
 ) -> dict[str, float]:
     """What the client found; an error of this module if there is nothing to find."""
     with serving(program, contestant, cell, verbose=verbose) as (process, said):
@@ -179,7 +221,7 @@ def measure(
         except subprocess.TimeoutExpired:
             client.kill()
             client.communicate()
-            raise NotServedError(f"not done after {PATIENCE:.0f} s") from None
+            raise HungError(f"not done after {PATIENCE:.0f} s") from None
         if client.returncode:
             raise NotServedError(errors.decode().strip() or f"client failed ({client.returncode})")
         found: dict[str, float] = json.loads(output)

@@ -24,6 +24,15 @@ COST_AT_MOST = {"protocol": 1.10, "buffered": 1.12, "streams": 1.15, "sock": 1.1
 LARGE_COST_AT_MOST = {**COST_AT_MOST, "protocol": 1.15, "buffered": 1.15}
 # Where the client's core is full before the server's, throughput says little; here it is not.
 RATE_AGAINST_PEERS = {"streams-1000x1k": 1.3}
+# By groups without a limit: so many times as good as the best peer, in these figures.
+AGAINST_THE_BEST = {
+    "tls": (1.3, ("rate", "cpu")),
+    "handshake": (1.3, ("rate", "cpu")),
+    "https": (1.1, ("rate", "cpu")),
+    "spawn": (1.2, ("rate",)),
+    "children": (1.0, ("rate",)),
+    "pipe": (1.0, ("rate",)),
+}
 BESIDE_A_THREAD = ("uvloop", 5.0)
 GROWTH_AT_MOST = 1.15
 GROWTH_FROM = 10
@@ -48,6 +57,8 @@ def place_verdicts(results: NetResults) -> list[Verdict]:
     """First of all, or equal-first, in every cell: by cost, and by rate beside a busy thread."""
     judged = []
     for name in results.cells:
+        if CELLS[name].group in AGAINST_THE_BEST:
+            continue
         least = not CELLS[name].busy_thread
         figure = "cpu" if least else "rate"
         best = results.best_peer(name, figure, least=least)
@@ -59,6 +70,28 @@ def place_verdicts(results: NetResults) -> list[Verdict]:
         passed = ratio is not None and ratio <= EQUAL
         note = results.at(name, OURS).failed or f"against {peer}"
         judged.append(Verdict(f"{name} place", f"<= {EQUAL:.2f}x", multiple(ratio), passed, note))
+    return judged
+
+
+def best_verdicts(results: NetResults) -> list[Verdict]:
+    """So much better than the best peer, where there is no limit."""
+    judged = []
+    for name in results.cells:
+        asked, wanted = AGAINST_THE_BEST.get(CELLS[name].group, (0.0, ()))
+        for figure in wanted:
+            least = figure == "cpu"
+            best = results.best_peer(name, figure, least=least)
+            if best is None:
+                continue
+            peer, theirs = best
+            ours = results.median(name, OURS, figure)
+            ratio = None if not ours else theirs / ours if least else ours / theirs
+            # To be as good as the best is within what can be told apart.
+            passed = ratio is not None and ratio >= (asked if asked > 1 else 1 / EQUAL)
+            note = results.at(name, OURS).failed or f"against {peer}"
+            judged.append(
+                Verdict(f"{name} {figure}", f">= {asked:.2f}x", multiple(ratio), passed, note)
+            )
     return judged
 
 
@@ -112,7 +145,7 @@ def check(results: NetResults) -> tuple[str, bool]:
     if results.ours is None:
         return "aioxide did not take part: nothing to check\n", False
     judged = cost_verdicts(results) + place_verdicts(results)
-    judged += rate_verdicts(results) + growth_verdicts(results)
+    judged += best_verdicts(results) + rate_verdicts(results) + growth_verdicts(results)
     rows = [["bar", "asked", "found", "", ""]]
     rows += [[v.name, v.asked, v.found, "pass" if v.passed else "FAIL", v.note] for v in judged]
     failed = sum(not v.passed for v in judged)

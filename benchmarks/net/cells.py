@@ -29,7 +29,16 @@ GROUPS = {
     "bulk": "1 GiB in one direction",
     "growth": "cost as connections become more",
     "thread": "a busy Python thread beside the loop",
+    "tls": "echo under TLS",
+    "handshake": "a new handshake for each connection",
+    "https": "HTTPS, 50 connections that are kept",
+    "spawn": "child processes, 50 at once",
+    "children": "1 GiB from and to a child process",
+    "pipe": "1 GiB through a pipe, both ends in one loop",
 }
+TLS = ("--tls", "1.3")
+BODY = "Hello, world!"
+"""What a web server is asked for."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,11 @@ class Amount:
     bulk: int = GIB
     short: int = 10_000
     crowd: int = 10_000
+    handshakes: int = 1000
+    children: int = 1000
 
 
-QUICK = Amount(seconds=0.05, warmup=0.02, bulk=64 * MIB, short=500, crowd=1000)
+QUICK = Amount(0.05, 0.02, 64 * MIB, short=500, crowd=1000, handshakes=100, children=100)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Cell:
     interface: str
     about: str
     client: Callable[[Amount], list[str]]
-    """The client's mode and options, without address and server."""
+    """The client's mode and options, without address and server; of a job, the amount."""
     service: str = "echo"
     unit: str = "request"
     large: bool = False
@@ -65,6 +76,14 @@ class Cell:
     connections: int = 1
     bare: tuple[str, ...] = ()
     """What the bare server is told to be at its best here."""
+    tls: bool = False
+    job: str = ""
+    """What a process does by itself, where there is nothing to be a client of."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a bare server for this. The kernel alone knows no TLS."""
+        return not (self.tls or self.job)
 
 
 def timed(amount: Amount, factor: float = 1.0) -> list[str]:
@@ -80,6 +99,7 @@ def echo(
     *,
     unix: bool = False,
     busy_thread: bool = False,
+    tls: bool = False,
     prefix: str = "",
 ) -> Cell:
     """So many connections with one request in flight on each."""
@@ -88,7 +108,8 @@ def echo(
 
     def client(amount: Amount) -> list[str]:
         count = min(connections, amount.crowd)
-        return ["echo", "--group", f":{count}:{SIZES[size]}", *timed(amount, longer)]
+        group = ["--group", f":{count}:{SIZES[size]}"]
+        return ["echo", *group, *timed(amount, longer), *(TLS if tls else ())]
 
     return Cell(
         f"{prefix}{interface}-{connections}x{size}",
@@ -100,6 +121,7 @@ def echo(
         unix=unix,
         busy_thread=busy_thread,
         connections=connections,
+        tls=tls,
     )
 
 
@@ -143,6 +165,25 @@ def short(interface: str) -> Cell:
     return Cell(name, "short", interface, "16 at once", client, unit="connection", connections=16)
 
 
+def handshake(interface: str) -> Cell:
+    """The same with a whole handshake after connecting: nothing is resumed."""
+
+    def client(amount: Amount) -> list[str]:
+        lives = ["--count", str(amount.handshakes), "--concurrency", "16", "--size", "64"]
+        return ["short", *lives, *TLS]
+
+    return Cell(
+        f"handshake-{interface}",
+        "handshake",
+        interface,
+        "16 at once",
+        client,
+        unit="connection",
+        connections=16,
+        tls=True,
+    )
+
+
 def idle(interface: str) -> Cell:
     """One connection that talks, and a crowd that is silent."""
 
@@ -163,6 +204,27 @@ def bulk(interface: str, service: str) -> Cell:
     return Cell(name, "bulk", interface, service, client, service=service, unit="MiB", large=True)
 
 
+def https(server: str) -> Cell:
+    """The same small answer again and again."""
+
+    def client(amount: Amount) -> list[str]:
+        # A request takes longer than an echo, and as many are wanted for a figure.
+        return ["http", "--connections", "50", "--body", BODY, *timed(amount, 2.0), *TLS]
+
+    name = f"https-{server}"
+    return Cell(name, "https", server, "50 x 13 B", client, "web", connections=50, tls=True)
+
+
+JOBS = {
+    "children": {
+        "cat-streams": "from cat, StreamReader",
+        "cat-protocol": "from cat, SubprocessProtocol",
+        "feed-streams": "to wc, StreamWriter",
+    },
+    "pipe": {"pipe-protocol": "Protocol", "pipe-streams": "streams"},
+}
+
+
 def every_cell() -> list[Cell]:
     """All of them, in the order of the tables."""
     found: list[Cell] = []
@@ -181,7 +243,39 @@ def every_cell() -> list[Cell]:
         growing = [echo(interface, count, GROWTH_SIZE, "growth") for count in GROWTH]
         found += [cell for cell in growing if cell.name not in there]
         found.append(echo(interface, 1, "64", "thread", busy_thread=True, prefix="thread-"))
+    return [*found, *every_cell_under_tls(), *every_job()]
+
+
+def every_cell_under_tls() -> list[Cell]:
+    """Those for which there is no limit but the peers."""
+    found = [
+        echo(interface, 50, size, "tls", tls=True, prefix="tls-")
+        for interface in ("protocol", "streams")
+        for size in ("1k", "64k")
+    ]
+    found += [handshake(interface) for interface in ("protocol", "streams")]
+    return found + [https(server) for server in ("uvicorn", "aiohttp")]
+
+
+def every_job() -> list[Cell]:
+    """What an engine does by itself."""
+    found = [Cell("spawn", "spawn", "", "true", children, unit="child", job="spawn")]
+    for group, names in JOBS.items():
+        found += [
+            Cell(name, group, "", about, gibibyte, unit="MiB", large=True, job=name)
+            for name, about in names.items()
+        ]
     return found
+
+
+def children(amount: Amount) -> list[str]:
+    """So many."""
+    return [str(amount.children)]
+
+
+def gibibyte(amount: Amount) -> list[str]:
+    """So many bytes."""
+    return [str(amount.bulk)]
 
 
 CELLS = {cell.name: cell for cell in every_cell()}

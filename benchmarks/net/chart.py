@@ -42,7 +42,7 @@ def draw(results: NetResults, folder: Path, stem: str) -> list[Path]:
     """Write the pictures for which there are figures; the files that were written."""
     plt = pyplot()
     return draw_cost(plt, results, folder, stem) + draw_growth(
-        plt, results, folder, stem.replace("net-", "net-growth-")
+        plt, results, folder, "-growth-".join(stem.rsplit("-", 1))
     )
 
 

@@ -1,8 +1,8 @@
 """The figures of a run, and what may be said about them.
 
-Ratios to the limit are taken round by round, against the bare server of the same round, and the
-median of the ratios is shown: a slow minute of the machine then moves neither. All that is shown
-derives from this one object, which is also what is stored.
+Ratios are taken round by round, against the bare server of the same round or, where there is none,
+against asyncio, and the median of the ratios is shown: a slow minute of the machine then moves
+neither. All that is shown derives from this one object, which is also what is stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engines import BY_NAME, OURS
+from benchmarks.engines import BASELINE, BY_NAME, OURS
 from benchmarks.net.arena import LIMIT, TRIM
 from benchmarks.net.cells import CELLS, MIB, Cell
 
@@ -83,12 +83,20 @@ class NetResults:
 
     def of_limit(self, cell: str, label: str, name: str) -> float | None:
         """A figure as a multiple of the bare server's in the same round."""
+        return self.ratio(cell, label, name, LIMIT)
+
+    def of_asyncio(self, cell: str, label: str, name: str) -> float | None:
+        """A figure as a multiple of asyncio's in the same round."""
+        return self.ratio(cell, label, name, BASELINE)
+
+    def ratio(self, cell: str, label: str, name: str, to: str) -> float | None:
+        """A figure as a multiple of another contestant's in the same round."""
         row = self.cells.get(cell, {})
-        mine, bare = row.get(label), row.get(LIMIT)
-        if mine is None or bare is None or mine.failed or bare.failed:
+        mine, theirs = row.get(label), row.get(to)
+        if mine is None or theirs is None or mine.failed or theirs.failed:
             return None
-        pairs = zip(mine.rounds.get(name, []), bare.rounds.get(name, []), strict=False)
-        ratios = [value / limit for value, limit in pairs if limit]
+        pairs = zip(mine.rounds.get(name, []), theirs.rounds.get(name, []), strict=False)
+        ratios = [value / base for value, base in pairs if base]
         return statistics.median(ratios) if ratios else None
 
     def peers(self, cell: str) -> Iterator[str]:

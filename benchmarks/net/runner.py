@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.engines import BASELINE, BY_NAME
 from benchmarks.facts import machine_facts
 from benchmarks.net import arena
-from benchmarks.net.cells import Amount
+from benchmarks.net.cells import CELLS, Amount
 from benchmarks.net.results import NetResults, figures
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from benchmarks.progress import Progress
 
 ATTEMPTS = 2
+# What an engine is started with to see whether it is there.
+PROBE = "protocol-1x64"
 # aioxide on asyncio's streams is measured when it is asked for by name.
 USUAL = tuple(name for name in BY_NAME if name != "aioxide-std")
 
@@ -43,16 +45,17 @@ class Settings:
 
 def contestants(cell: Cell, names: Sequence[str], *, trim: bool) -> list[Contestant]:
     """Who takes part in a cell: the limit, the engines, and the peers with raised thresholds."""
-    found = [arena.THE_LIMIT, *map(arena.plain, names)]
+    found = [arena.THE_LIMIT] if cell.limited else []
+    found += map(arena.plain, names)
     if trim and cell.large:
         peers = [n for n in names if not BY_NAME[n].ours and n != BASELINE]
         found += map(arena.untrimmed, peers)
     return found
 
 
-def present(program: Path, names: Sequence[str], cell: Cell, results: NetResults) -> list[str]:
+def present(program: Path, names: Sequence[str], results: NetResults) -> list[str]:
     """The engines that can be imported; the others are noted as missing."""
-    there = []
+    there, cell = [], CELLS[PROBE]
     for name in names:
         try:
             with arena.serving(program, arena.plain(name), cell, verbose=False) as (_, said):
@@ -74,7 +77,7 @@ def run(
     results = NetResults(facts=machine_facts())
     results.facts.update(rounds=settings.rounds, seconds=settings.amount.seconds)
     program = arena.built()
-    there = present(program, names, cells[0], results)
+    there = present(program, names, results)
     taking_part = {c.name: contestants(c, there, trim=settings.trim) for c in cells}
     for cell in cells:  # in the order of the tables, however the rounds are shuffled
         for contestant in taking_part[cell.name]:
@@ -106,6 +109,9 @@ def measure_once(
             found = arena.measure(
                 program, contestant, cell, settings.amount, verbose=settings.verbose
             )
+        except arena.HungError as error:
+            why = str(error)
+            break
         except arena.NotServedError as error:
             why = str(error)
         else:

@@ -1,6 +1,7 @@
 """The child process: one engine, serving in one way until it is killed.
 
-`python -m benchmarks.net.server ENGINE INTERFACE SERVICE [--unix PATH] [--busy-thread]` answers on
+`python -m benchmarks.net.server ENGINE INTERFACE SERVICE [--unix PATH] [--tls PEM]
+[--busy-thread]` answers on
 stdout with one JSON object: the address, or why there is none.
 """
 
@@ -14,7 +15,7 @@ import threading
 from typing import Any
 
 from benchmarks.engines import BY_NAME, Opened, UnavailableError
-from benchmarks.net import services
+from benchmarks.net import services, web
 from benchmarks.worker import NOT_BUILT, own_stdout, told
 
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("interface")
     parser.add_argument("service")
     parser.add_argument("--unix")
+    parser.add_argument("--tls", metavar="PEM", help="key and certificate")
     parser.add_argument("--busy-thread", action="store_true")
     arguments = parser.parse_args()
     answers = own_stdout()
@@ -66,9 +68,13 @@ def serving(
     """A loop whose server has been started."""
     loop = opened.new_loop()
     asyncio.set_event_loop(loop)
-    kept, address = loop.run_until_complete(
-        services.start(opened.aio, arguments.interface, arguments.service, arguments.unix)
-    )
+    if arguments.service == "web":
+        starting = web.start(arguments.interface, arguments.tls)
+    else:
+        context = services.identity(arguments.tls) if arguments.tls else None
+        where = services.Where(arguments.unix, context)
+        starting = services.start(opened.aio, arguments.interface, arguments.service, where)
+    kept, address = loop.run_until_complete(starting)
     return loop, kept, address
 
 

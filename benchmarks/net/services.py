@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -199,7 +201,22 @@ STREAMS = {"echo": echo_streams, "upload": upload_streams, "download": download_
 SOCK = {"echo": echo_sock, "upload": upload_sock, "download": download_sock}
 
 
-async def start(aio: ModuleType, interface: str, service: str, path: str | None) -> tuple[Any, str]:
+@dataclass(frozen=True)
+class Where:
+    """Where to listen: on a free port or at a path, in the clear or under TLS."""
+
+    path: str | None = None
+    tls: ssl.SSLContext | None = None
+
+
+def identity(pem: str) -> ssl.SSLContext:
+    """What Python makes of a key and a certificate by default."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+async def start(aio: ModuleType, interface: str, service: str, where: Where) -> tuple[Any, str]:
     """Start a server in the running loop: something to keep, and its address."""
     loop = asyncio.get_running_loop()
     if interface == "udp":
@@ -207,19 +224,21 @@ async def start(aio: ModuleType, interface: str, service: str, path: str | None)
         host, port = transport.get_extra_info("sockname")
         return transport, f"{host}:{port}"
     if interface == "sock":
-        return start_sock(loop, SOCK[service], path)
+        return start_sock(loop, SOCK[service], where.path)
     server: asyncio.Server
+    path, tls = where.path, where.tls
     if interface == "streams":
+        serve = STREAMS[service]
         if path:
-            server = await aio.start_unix_server(STREAMS[service], path, backlog=BACKLOG)
+            server = await aio.start_unix_server(serve, path, backlog=BACKLOG, ssl=tls)
         else:
-            server = await aio.start_server(STREAMS[service], "127.0.0.1", 0, backlog=BACKLOG)
+            server = await aio.start_server(serve, "127.0.0.1", 0, backlog=BACKLOG, ssl=tls)
     elif path:
         factory = PROTOCOLS[interface, service]
-        server = await loop.create_unix_server(factory, path, backlog=BACKLOG)
+        server = await loop.create_unix_server(factory, path, backlog=BACKLOG, ssl=tls)
     else:
         factory = PROTOCOLS[interface, service]
-        server = await loop.create_server(factory, "127.0.0.1", 0, backlog=BACKLOG)
+        server = await loop.create_server(factory, "127.0.0.1", 0, backlog=BACKLOG, ssl=tls)
     return server, path or address_of(server.sockets[0].getsockname())
 
 

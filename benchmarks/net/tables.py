@@ -1,7 +1,8 @@
 """The figures as text: for a terminal in aligned columns, for a page as Markdown.
 
-Cost comes first, in microseconds of the server's processor time and as a multiple of the limit's;
-throughput and latencies follow. Each table has a row for each cell and a column for each engine.
+Cost comes first, in microseconds of the server's processor time and as a multiple of the limit's,
+or of asyncio's where there is no limit; throughput and latencies follow. Each table has a row for
+each cell and a column for each engine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from benchmarks.engines import BASELINE, BY_NAME
 from benchmarks.net.arena import LIMIT, TRIM
 from benchmarks.net.cells import CELLS, GROUPS
 from benchmarks.tables import aligned, rate, times
-from benchmarks.worker import NOT_BUILT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,32 +72,64 @@ def tables(results: NetResults) -> list[Table]:
     def having(figure: str) -> list[str]:
         return [n for n in names if results.median(n, LIMIT, figure) is not None]
 
+    def of_asyncio(figure: str, show: Callable[[float | None], str]) -> Text:
+        return lambda cell, label: show(results.of_asyncio(cell, label, figure))
+
     # Beside a busy thread its time is in the figure too: there only the rate means something.
     costed = [n for n in names if not CELLS[n].busy_thread]
+    limited = [n for n in names if CELLS[n].limited]
+    others = [n for n in names if not CELLS[n].limited]
+    large = [n for n in names if any(label.endswith(TRIM) for label in results.cells[n])]
+    trimmed = [e + TRIM for e in engines if not BY_NAME[e].ours and e != BASELINE]
+    kept = "with glibc told to keep its memory"
     found = [
         table(
-            "server processor time in µs for each request, connection or MiB",
+            "processor time in µs for each request, connection, child or MiB",
             costed,
             labels,
             median("cpu", micro),
         ),
-        table("the same against the limit", costed, engines, of_limit("cpu", multiple)),
+        table(
+            "the same against the limit",
+            [n for n in costed if n in limited],
+            engines,
+            of_limit("cpu", multiple),
+        ),
+        table(
+            f"against the limit, {kept}",
+            [n for n in large if n in limited],
+            trimmed,
+            of_limit("cpu", multiple),
+        ),
+        table(
+            "the same against asyncio, where there is no limit",
+            others,
+            engines,
+            of_asyncio("cpu", multiple),
+        ),
+        table(
+            f"against asyncio, {kept}",
+            [n for n in large if n in others],
+            trimmed,
+            of_asyncio("cpu", multiple),
+        ),
     ]
-    large = [n for n in names if any(label.endswith(TRIM) for label in results.cells[n])]
-    if large:
-        peers = [e for e in engines if not BY_NAME[e].ours and e != BASELINE]
-        found.append(
-            table(
-                "against the limit, with glibc told to keep its memory",
-                large,
-                [e + TRIM for e in peers],
-                of_limit("cpu", multiple),
-            )
-        )
     rates = median("rate", lambda v: NOT_AVAILABLE if v is None else rate(v))
     found += [
-        table("requests, connections or MiB per second", names, labels, rates),
-        table("throughput, of the limit's", names, engines, of_limit("rate", percent)),
+        table("requests, connections, children or MiB per second", names, labels, rates),
+        table("throughput, of the limit's", limited, engines, of_limit("rate", percent)),
+        table(
+            "throughput against asyncio's, where there is no limit",
+            others,
+            engines,
+            of_asyncio("rate", multiple),
+        ),
+        table(
+            "the client's core, so much of it in use",
+            [n for n in names if not CELLS[n].job],
+            labels,
+            median("client", percent),
+        ),
     ]
     latencies = (("p50", "median latency in µs"), ("p99", "99th percentile of latency in µs"))
     for figure, title in latencies:
@@ -115,11 +147,11 @@ def tables(results: NetResults) -> list[Table]:
 
 
 def failures(results: NetResults) -> list[str]:
-    """Why a cell has no figure, but for what aioxide has not built yet."""
+    """Why a cell has no figure."""
     lines: dict[tuple[str, str], list[str]] = {}
     for cell, row in results.cells.items():
         for label, measured in row.items():
-            if measured.failed and measured.failed != NOT_BUILT:
+            if measured.failed:
                 lines.setdefault((label, measured.failed), []).append(cell)
     return [f"n/a: {label}: {why}: {', '.join(at)}" for (label, why), at in lines.items()]
 
