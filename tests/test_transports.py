@@ -275,3 +275,26 @@ def test_arguments_can_be_given_by_name() -> None:
         await end(transport, protocol, peer)
 
     run(main)
+
+
+def test_small_writes_never_wait_for_an_acknowledgement_on_either_end() -> None:
+    async def main() -> None:
+        accepted: list[Recorder] = []
+
+        def make() -> Recorder:
+            accepted.append(Recorder())
+            return accepted[-1]
+
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(make, "127.0.0.1", 0)
+        transport, _ = await loop.create_connection(Recorder, *server.sockets[0].getsockname())
+        while not (accepted and hasattr(accepted[0], "transport")):
+            await asyncio.sleep(0)
+        for end in (transport, accepted[0].transport):
+            sock = end.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            end.close()
+        await accepted[0].lost
+        server.close()
+
+    run(main)

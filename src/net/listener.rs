@@ -11,6 +11,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use reactor::Interest;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getsockname};
 
 use super::pending::borrowed;
@@ -218,6 +219,11 @@ impl Listener {
     ) -> Result<(Own<Any>, Own<Transport>), Failed> {
         let protocol = factory.call(&[]).map_err(|raised| Failed { raised, protocol: None })?;
         let server = self.server.get();
+        if peer.as_ref().is_some_and(|peer| SocketAddr::try_from(peer.clone()).is_ok()) {
+            // Small writes do not wait for the acknowledgement of earlier ones. What is not TCP after
+            // all has no such option.
+            let _ = set_tcp_nodelay(&fd, true);
+        }
         let told = match self.secure.get() {
             Some(secure) => secured(event_loop, &protocol, &secure)
                 .map_err(|raised| Failed { raised, protocol: Some(protocol) })?,
