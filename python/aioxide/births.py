@@ -49,6 +49,7 @@ class Popen(StockPopen[bytes]):
     child: _core.Child | None = None
     _program: Any = None
     _directory: Any = None
+    _is_plain = False  # so that posix_spawn() could have started it
 
     def _execute_child(  # noqa: PLR0917  # the stdlib's signature
         self,
@@ -105,6 +106,14 @@ class Popen(StockPopen[bytes]):
                 self._child_created = True
                 self._program = program
                 self._directory = cwd
+                self._is_plain = (
+                    (not close_fds or _CAN_SPAWN_AND_CLOSE)
+                    and not pass_fds
+                    and cwd is None
+                    and not start_new_session
+                    and process_group == -1
+                    and umask < 0
+                )
                 self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
                 return
         super()._execute_child(  # type: ignore[misc]
@@ -150,6 +159,8 @@ class Popen(StockPopen[bytes]):
         else:
             self.returncode = os.waitstatus_to_exitcode(status)
         self.close_pipes()
+        if self._is_plain and b"/" in os.fsencode(self._program) and _spawns():
+            return OSError(number, os.strerror(number), os.fspath(self._program))
         if step == _EXECUTE:
             return OSError(number, os.strerror(number), self._program)
         if step == _CHANGE_DIRECTORY or _BLAMES_THE_DIRECTORY:
@@ -160,6 +171,14 @@ class Popen(StockPopen[bytes]):
 # Steps of `src/children/child.rs`.
 _CHANGE_DIRECTORY = 2
 _EXECUTE = 3
+
+_CAN_SPAWN_AND_CLOSE = vars(subprocess).get("_HAVE_POSIX_SPAWN_CLOSEFROM", False)
+
+
+def _spawns() -> bool:
+    """Tell whether the stdlib calls posix_spawn() where it can, whose errors differ a little."""
+    return bool(vars(subprocess).get("_USE_POSIX_SPAWN"))
+
 
 # Up to 3.12 the stdlib takes every failure before the program is executed for that of changing it.
 _BLAMES_THE_DIRECTORY = sys.version_info < (3, 13)

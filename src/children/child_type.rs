@@ -221,8 +221,14 @@ fn texts(iterable: &Any) -> Res<Texts> {
 }
 
 fn number(object: &Any) -> Res<c_int> {
-    c_int::try_from(value::as_int(object)?)
-        .map_err(|_| raise(Builtin::OverflowError.get(), "signed integer is greater than maximum"))
+    c_int::try_from(value::as_int(object)?).map_err(|_| {
+        let text = if cfg!(Py_3_12) {
+            "Python int too large to convert to C int"
+        } else {
+            "signed integer is greater than maximum"
+        };
+        raise(Builtin::OverflowError.get(), text)
+    })
 }
 
 fn passed(iterable: &Any) -> Res<Vec<c_int>> {

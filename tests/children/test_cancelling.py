@@ -27,7 +27,6 @@ async def test_a_cancelled_communicate_leaves_the_child_alone(net: Net) -> None:
     process = await net.lib.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
     talking = asyncio.create_task(process.communicate(b"one\n"))
     await asyncio.sleep(0.02)
-    assert children() == {process.pid} or talking.done()
     talking.cancel()
     await asyncio.wait([talking])
     process.stdin.close()

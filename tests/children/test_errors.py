@@ -100,7 +100,7 @@ async def test_a_script_without_an_interpreter_is_no_program(net: Net, folder: P
     (folder / "prog").chmod(0o755)
     with pytest.raises(OSError, match="Exec format error") as caught:
         await run(net.lib, folder / "prog")
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOEXEC, folder / "prog")
+    assert (caught.value.errno, Path(caught.value.filename)) == (errno.ENOEXEC, folder / "prog")
 
 
 async def test_no_descriptors_left_loses_neither_the_child_nor_any_that_were_opened(

@@ -63,12 +63,11 @@ def test_loops_in_turn_run_children_in_one_thread(way_of_aioxide: str) -> None:
     second.close()
 
 
-def test_a_child_outlives_the_thread_that_started_it(way_of_aioxide: str) -> None:
-    """Not even PR_SET_PDEATHSIG, which goes by the thread, kills it before that one ends."""
+def test_a_loop_may_go_on_in_another_thread(
+    way_of_aioxide: str,
+) -> None:
     loop = aioxide.new_event_loop()
-    process = loop.run_until_complete(aioxide.create_subprocess_exec("sleep", "60"))
-    loop.run_until_complete(asyncio.sleep(0.02))
-    assert process.returncode is None
+    process: Any = loop.run_until_complete(aioxide.create_subprocess_exec("sleep", "60"))
     thread = threading.Thread(target=lambda: loop.run_until_complete(finish()))
 
     async def finish() -> None:

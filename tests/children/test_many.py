@@ -4,9 +4,6 @@ import asyncio
 import gc
 import os
 import signal
-import time
-
-import pytest
 
 from tests.children.parties import PIPE, children
 from tests.loops import count_descriptors
@@ -67,25 +64,3 @@ async def test_many_that_are_killed_together(net: Net) -> None:
         process.kill()
     statuses = await asyncio.gather(*(process.wait() for process in processes))
     assert statuses == [-signal.SIGKILL] * 20
-
-
-async def test_the_loop_goes_on_while_children_are_born(net: Net) -> None:
-    """However many are started, no turn waits until a program is executed."""
-    if net.name != "aioxide":
-        pytest.skip("asyncio, and the stdlib's Popen, wait for each")
-    turns = 0
-    over = False
-
-    async def count() -> None:
-        nonlocal turns
-        while not over:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    begun = time.perf_counter()
-    process = await net.lib.create_subprocess_exec("true")
-    over = True
-    await counting
-    assert turns > 3, f"{turns} turns in {time.perf_counter() - begun:.4f} s"
-    await process.wait()

@@ -26,6 +26,7 @@ async def talking(observer: Observer) -> Any:
     loop = asyncio.get_running_loop()
     # Each step waits for a word from here, so that nothing depends on time.
     text = "read w; echo one; read w; exec 2>&-; read w; echo two; read w; exec >&-; read w; exit 4"
+    transport: Any
     transport, _ = await loop.subprocess_shell(lambda: observer, text)
     observer.events.append("created")
     for known in ("created", "data 1", "pipe lost 2", "two", "pipe lost 1"):

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,7 @@ import pytest
 import aioxide
 from aioxide import _core, births
 from tests.children.conftest import no_pidfd
-from tests.children.parties import PIPE, run, script
+from tests.children.parties import PIPE, children, run, script
 
 PLAIN = "exit 3"
 
@@ -38,6 +39,52 @@ def test_the_native_birth_is_the_usual_one(started: list[Any]) -> None:
     options: Any = {"cwd": "/", "env": {}, "start_new_session": True, "umask": 7}
     assert aioxide.run(run(aioxide, "/bin/true", **options)) == (0, b"")
     assert len(started) == 2
+
+
+def stopped_births(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have children stop as soon as they are there, most of them before they execute anything."""
+    start = _core.start_child
+
+    def stopped(*args: Any) -> Any:
+        child = start(*args)
+        os.kill(child.pid, signal.SIGSTOP)
+        return child
+
+    monkeypatch.setattr(_core, "start_child", stopped)
+
+
+def test_the_loop_goes_on_while_a_child_is_born(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes until a program is executed, no turn waits for it."""
+    stopped_births(monkeypatch)
+
+    async def is_caught() -> bool:
+        birth = asyncio.create_task(aioxide.create_subprocess_exec("true"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        caught = not birth.done()
+        for pid in children():
+            os.kill(pid, signal.SIGCONT)
+        assert await (await birth).wait() == 0
+        return caught
+
+    assert any(aioxide.run(is_caught()) for _ in range(100))
+
+
+def test_a_birth_that_hangs_is_cancelled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_births(monkeypatch)
+
+    async def attempt() -> None:
+        with pytest.raises(TimeoutError):
+            process = await asyncio.wait_for(aioxide.create_subprocess_exec("sleep", "60"), 0.02)
+            await asyncio.wait_for(process.wait(), 0.02)
+        for pid in children():
+            os.kill(pid, signal.SIGKILL)
+        while children():
+            await asyncio.sleep(0.001)
+
+    for _ in range(5):
+        aioxide.run(attempt())
 
 
 @pytest.mark.parametrize("option", ["preexec_fn", "group", "extra_groups", "user"])
@@ -144,8 +191,9 @@ def test_no_descriptor_for_a_process_that_runs_does_not_lose_it(
 
 
 if sys.version_info < (3, 14):
+    Threaded: Any = asyncio.ThreadedChildWatcher
 
-    class Watcher(asyncio.ThreadedChildWatcher):
+    class Watcher(Threaded):  # type: ignore[misc]
         """A program's own."""
 
         active = True
