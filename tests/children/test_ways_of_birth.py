@@ -193,21 +193,24 @@ def test_no_descriptor_for_a_process_that_runs_does_not_lose_it(
 if sys.version_info < (3, 14):
     Threaded: Any = asyncio.ThreadedChildWatcher
 
-    class Watcher(Threaded):  # type: ignore[misc]
-        """A program's own."""
+    def make_watcher() -> Any:
+        """Make a watcher of the program's own; 3.12 and 3.13 warn of such a class."""
 
-        active = True
+        class Watcher(Threaded):  # type: ignore[misc]
+            active = True
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.pids: list[int] = []
+            def __init__(self) -> None:
+                super().__init__()
+                self.pids: list[int] = []
 
-        def is_active(self) -> bool:
-            return self.active
+            def is_active(self) -> bool:
+                return self.active
 
-        def add_child_handler(self, pid: int, callback: Any, *args: Any) -> None:
-            self.pids.append(pid)
-            super().add_child_handler(pid, callback, *args)
+            def add_child_handler(self, pid: int, callback: Any, *args: Any) -> None:
+                self.pids.append(pid)
+                super().add_child_handler(pid, callback, *args)
+
+        return Watcher()
 
     @pytest.fixture
     def watched(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -223,7 +226,9 @@ if sys.version_info < (3, 14):
         set_watcher(None)
 
     def test_a_watcher_of_the_programs_own_is_asked(watched: Any) -> None:
-        watcher = Watcher()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            watcher = make_watcher()
         watched(watcher)
         assert aioxide.run(script(aioxide, PLAIN)) == (3, b"")
         assert len(watcher.pids) == 1
