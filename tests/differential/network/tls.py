@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from tests.differential.network.draw import (
@@ -137,15 +138,19 @@ class _TlsActs(Acts):
         if n != 6:
             super().look(world, end, n)
             return
-        names = ("cipher", "compression", "peercert", "ssl_object", "sslcontext", "socket")
-        found = {name: end.transport.get_extra_info(name) for name in names}
-        world.note(
-            end.who,
-            f"extra {found['cipher']} {found['compression']} "
-            f"{sorted(found['peercert'] or ())} "
-            f"{[type(found[name]).__name__ for name in names[3:]]} "
-            f"{found['ssl_object'].version()} {found['ssl_object'].selected_alpn_protocol()}",
+        transport = end.transport
+        for name in ("cipher", "compression", "ssl_object", "sslcontext", "socket", "no"):
+            world.attempt(end.who, name, lambda name=name: _shown(transport.get_extra_info(name)))
+        world.attempt(
+            end.who, "peercert", lambda: sorted(transport.get_extra_info("peercert") or ())
         )
+
+
+def _shown(extra: Any) -> Any:
+    """What can be compared of it."""
+    if isinstance(extra, ssl.SSLObject):
+        return extra.version(), extra.selected_alpn_protocol(), extra.server_side
+    return extra if isinstance(extra, tuple | str) else type(extra).__name__
 
 
 async def _connected(world: World, ends: list[End], socks: Any) -> list[BaseException | None]:
