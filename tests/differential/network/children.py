@@ -1,8 +1,8 @@
 """Child processes by their transports and protocols; processes.py has the streams on top.
 
-A lane each for the process and for its three pipes: in which order the end of a process and those
-of its pipes are noticed is the kernel's to say. Only that connection_lost() comes after all of them
-is asyncio's promise, and checked.
+A lane each for the process, for its three pipes, and for others that cannot be started: in which
+order the end of a process and those of its pipes are noticed is the kernel's to say. Only that
+connection_lost() comes after all of them is asyncio's promise, and checked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.differential.network import streams
 from tests.differential.network.draw import BULK, drawn_rounds, pick
 from tests.differential.network.keeper import (
+    ANOTHER,
     LANES,
     PIPE,
     PROCESS,
@@ -146,7 +147,7 @@ class _ChildRun:
         self.transport: Any = None
         self.pipes_lost: list[int] = []
         self.protocols = 0
-        self.odd = streams.Waits(world, PROCESS)
+        self.odd = streams.Waits(world, ANOTHER)
         self.reactions = {reaction.event: reaction.acts for reaction in world.script.reactions}
 
     def protocol(self) -> _Protocol:
@@ -161,6 +162,10 @@ class _ChildRun:
         self.world.activity += 1
         self.world.lanes[1 + fd].data(len(data), var.get())
 
+    def under_way(self) -> bool:
+        """Whether the child does something, or another one is being started."""
+        return self.child.busy() or self.odd.running is not None
+
     def react(self, event: str) -> None:
         """What the script says to do in this callback, the first time."""
         for act in self.reactions.pop(event, ()):
@@ -174,7 +179,7 @@ class _ChildRun:
     def _call(self, what: str, pipe: int, name: str, *args: Any) -> None:
         transport = self.transport.get_pipe_transport(pipe)
         if transport is not None:
-            self.world.attempt(1 + pipe, what, getattr(transport, name), *args)
+            self.world.attempt(1 + pipe, what, lambda: getattr(transport, name)(*args))
 
     def write(self, n: int) -> None:
         if self.child.may_stir():
@@ -207,11 +212,11 @@ class _ChildRun:
     def pause_pipe(self, n: int) -> None:
         # What a child says in the same round may or may not have been said before.
         if self.child.stirred != self.world.round:
-            self._call("pause", n, "pause_reading")
+            self._call("pause", n or 1, "pause_reading")
 
     def resume_pipe(self, n: int) -> None:
         if self.child.may_stir():
-            self._call("resume", n, "resume_reading")
+            self._call("resume", n or 1, "resume_reading")
 
     def signal(self, n: int) -> None:
         if self.child.may_signal():
@@ -298,6 +303,7 @@ async def _child(world: World) -> None:
         world.note(PROCESS, f"not started: {told(error)} {error.filename}")
         return
     run.child.start(transport.get_pid())
+    world.under_way = run.under_way
     try:
         await world.settle()
         await world.rounds(run.act)

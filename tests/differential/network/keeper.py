@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.differential.network.script import Script
     from tests.differential.network.world import World
 
-PROCESS, STDIN, STDOUT, STDERR = range(4)
-LANES = ("process", "stdin", "stdout", "stderr")
+PROCESS, STDIN, STDOUT, STDERR, ANOTHER = range(5)
+LANES = ("process", "stdin", "stdout", "stderr", "another")
 
 #: Each must wait for something that only the script brings about, or end. Text is for a shell.
 PROGRAMS: tuple[str | tuple[str, ...], ...] = (
