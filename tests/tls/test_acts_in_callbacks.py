@@ -7,6 +7,7 @@ both loops, and has to be told in the same way.
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ ACTS: dict[str, Callable[[Any], object]] = {
     "raise a cancellation": lambda _: _raise(asyncio.CancelledError()),
 }
 OF_BUFFERS = ("get_buffer", "buffer_updated")
+ON_ARRIVAL = ("buffer_updated", "data_received", "eof_received")
 CALLBACKS = (
     *OF_BUFFERS,
     "connection_made",
@@ -113,7 +115,7 @@ async def conversation(
     """What is told in it: to the protocol, to who waits, to the peer, and to the handler."""
     ours, theirs = contexts(certificates)[:: 1 if side == "server" else -1]
     acting = (ActingOnBuffers if callback in OF_BUFFERS else Acting)(callback, act)
-    with pair() as (sock, peer_sock):
+    with pair("unix") as (sock, peer_sock):
         peer = TlsPeer(peer_sock, theirs, server_side=side == "client")
         filling = "writing" in callback
         speaking = asyncio.ensure_future(speak(peer, acting if filling else None))
@@ -194,7 +196,17 @@ def test_an_act_in_a_callback_has_asyncios_consequences(
 ) -> None:
     arguments = (certificates, side, callback, ACTS[act])
     *told, reports = tell("aioxide", *arguments)
-    *expected, expected_reports = tell("asyncio", *arguments)
+    if act == "write much" and callback in ON_ARRIVAL and sys.version_info >= (3, 12):
+        # asyncio gets stuck with half of it to send and the goodbye behind it, and never ends.
+        expected: list[Any] = [
+            "attached",
+            ["made", "data hello", "eof", "lost NoneType"],
+            True,
+            True,
+        ]
+        expected_reports: list[Any] = []
+    else:
+        *expected, expected_reports = tell("asyncio", *arguments)
     assert told == expected
     if callback == "resume_writing" and "abort" in act:
         expected_reports = []  # asyncio's own AttributeError
