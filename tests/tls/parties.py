@@ -13,7 +13,7 @@ from asyncio.sslproto import _SSLProtocolTransport
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from tests.net.parties import Net, pair, receive, send, turns
+from tests.net.parties import Net, pair, send, turns
 from tests.tls.certificates import HOST, Certificates
 
 #: What the transport under test is.
@@ -204,13 +204,3 @@ async def first_flight(
         peer.tls.do_handshake()
     await peer.flush()
     return peer
-
-
-async def records_of(sock: socket.socket) -> list[int]:
-    """The types of the records that come up to the end of the stream."""
-    found = []
-    with contextlib.suppress(OSError):
-        while len(header := await receive(sock, 5)) == 5:
-            found.append(header[0])
-            await receive(sock, int.from_bytes(header[3:], "big"))
-    return found
