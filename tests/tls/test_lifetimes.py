@@ -60,7 +60,7 @@ async def test_a_failed_handshake_lets_go_of_everything(
 ) -> None:
     recorder = Recorder()
     context = contexts(certificates)[SIDES.index(side)]
-    gone = [weakref.ref(recorder), weakref.ref(context)]
+    gone: list[weakref.ref[Any]] = [weakref.ref(recorder), weakref.ref(context)]
     with pair() as (sock, peer):
         await send(peer, b"this is no handshake")
         with pytest.raises(OSError):
