@@ -4,8 +4,9 @@ A script's `way` is the version of TLS and how it comes about: "direct" from the
 by start_tls() on a plain connection, "deaf" with a peer that never answers a close, or what goes
 wrong in a handshake.
 
-Not drawn, for asyncio's transports break on it: anything after close() of what closes
-already, and set_write_buffer_limits() after connection_lost().
+Not drawn, for asyncio's transports break on it: anything after close() of what closes already,
+set_write_buffer_limits() after connection_lost(), and pause_reading() in connection_made(), which
+keeps the end of the handshake back.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ def _transports(choices: Choices, version: str) -> Script:
         acts = [pick(choices, TRANSPORT, who) for _ in range(1 + choices.below(3))]
         if event == "resume":
             acts = [act for act in acts if act.kind not in _BREAKS_ASYNCIO]
+        if event == "made":
+            acts = [act for act in acts if act.kind != "pause_reading"]
         if choices.below(6) == 5:
             acts.append(Act(who, "raise", choices.below(3)))
         reactions.append(Reaction(who, event, nth, tuple(acts)))

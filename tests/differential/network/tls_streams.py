@@ -120,8 +120,7 @@ async def _streams(world: World) -> None:
             writer.close()
             outcomes = await asyncio.gather(writer.wait_closed(), return_exceptions=True)
             world.note(streams.WRITING, f"closes {told_all(outcomes[0])}")
-        if not writer.is_closing():
-            writer.transport.abort()
+        writer.transport.abort()  # also if it closes, waiting for a peer that says nothing more
         await world.settle()
         world.attempt(streams.READING, "left", lambda: streams.short(bytes(reader._buffer)))
 
