@@ -171,6 +171,11 @@ impl Direct {
         })
     }
 
+    /// Whether OpenSSL may have begun a record that it waits for the rest of.
+    pub(crate) fn may_hold_part(&self) -> bool {
+        !self.drained.get()
+    }
+
     /// Encrypts `data`.
     #[inline]
     pub(crate) fn write(&self, data: &[u8]) -> Outcome {

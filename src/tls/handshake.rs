@@ -1,14 +1,13 @@
 //! The handshake, step by step as asyncio's.
-//!
-//! What asyncio then asks the SSLObject (certificate, cipher, compression) is asked when somebody
-//! wants to know it: it does not change any more, and few want to.
 
 use super::session::Step;
 use super::stock::stock;
 use super::transport::{State, TlsTransport, Told, cancel};
 use crate::engine::asyncio::asyncio;
 use crate::py::error::{fetch, is_kind, restore};
-use crate::py::{Any, AsObject, BoundMethod, Builtin, Own, Raised, Res, bound, names, value};
+use crate::py::{
+    Any, AsObject, BoundMethod, Builtin, Own, Raised, Res, bound, dict_set, names, value,
+};
 
 static TIMED_OUT: BoundMethod = BoundMethod::new(c"_check_handshake_timeout");
 
@@ -65,6 +64,13 @@ impl TlsTransport {
     fn handshake_done(&self) -> Res<()> {
         cancel(&self.handshake_timer)?;
         self.set_state(State::Wrapped)?;
+        if let Err(raised) = self.remember_session() {
+            let exception = fetch(raised);
+            if !is_kind(&exception, &stock().exception) {
+                return Err(restore(exception));
+            }
+            return self.handshake_failed(exception);
+        }
         if let Some(began) = self.handshake_began.take()
             && self.debug()
         {
@@ -73,15 +79,34 @@ impl TlsTransport {
             let name = value::string(&self.protocol_name())?;
             asyncio().logger.call_method(&names::DEBUG, &[&format, &name, &took])?;
         }
-        self.is_secured.set(true);
         if self.told.get() == Told::Nothing {
             self.told.set(Told::Made);
             if let Some(protocol) = self.protocol.get() {
-                protocol.call_method(&names::CONNECTION_MADE, &[self.as_any()])?;
+                let told = protocol.call_method(&names::CONNECTION_MADE, &[self.as_any()]);
+                if told.is_err() {
+                    self.encrypt_written();
+                }
+                told?;
             }
         }
         self.wake_waiter(None)?;
         self.do_read(&[])
+    }
+
+    /// Asks what can be known of the session from now on, while it is sure to answer.
+    fn remember_session(&self) -> Res<()> {
+        let object = self.session.object()?;
+        let extra = value::dict_of(&[
+            (&names::PEERCERT, &*object.call_method(&names::GETPEERCERT, &[])?),
+            (&names::CIPHER, &*object.call_method(&names::CIPHER, &[])?),
+            (&names::COMPRESSION, &*object.call_method(&names::COMPRESSION, &[])?),
+            (&names::SSL_OBJECT, &object),
+        ])?;
+        if let Some(context) = self.context.get() {
+            dict_set(&extra, names::SSLCONTEXT.get(), &context)?;
+        }
+        self.extra.set(extra);
+        Ok(())
     }
 
     /// `_on_handshake_complete(exception)`.

@@ -15,7 +15,7 @@ use crate::engine::event_loop::EventLoop;
 use crate::net::protocol::Receiver;
 use crate::net::reading::ended;
 use crate::net::transport::Transport;
-use crate::py::buffer::{Buffer, NewBytes, recycle};
+use crate::py::buffer::{Buffer, NewBytes, joined, recycle};
 use crate::py::error::os_error;
 use crate::py::{Any, AsObject, BoundMethod, Own, Res, bound, context, names, value};
 use crate::streams::{ProtocolState, StreamReader};
@@ -28,18 +28,14 @@ const SCRATCH: usize = 128 * 1024;
 
 /// What a record of TLS 1.3 is longer than what it holds. Others are a few bytes longer still.
 const OVERHEAD: usize = 22;
+/// Up to here the records are small, too, as a rule.
+const SMALL: usize = 4096;
 const LARGEST_RECORD: usize = 16 * 1024 + OVERHEAD;
 
 thread_local! {
     /// What is received into. Whoever uses it has it: what is opened may run Python code, which
     /// may come back here.
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
-
-/// What came out of a session.
-struct Opened {
-    data: Option<Own<Any>>,
-    outcome: Res<Stop>,
 }
 
 /// Why no more came.
@@ -126,11 +122,12 @@ impl TlsTransport {
 
     /// `_do_read__copied`.
     fn read_bytes(&self, received: &[u8]) -> Res<()> {
-        let opened = self.open(received)?;
-        if let Some(data) = opened.data {
+        // As with asyncio, what came right before a record that is wrong is not heard.
+        let (data, stop) = self.open(received)?;
+        if let Some(data) = data {
             self.deliver(data)?;
         }
-        if let Stop::End = opened.outcome? {
+        if let Stop::End = stop {
             // The peer has closed its side, and TLS has no half-closed connections.
             self.call_eof_received()?;
             self.start_shutdown()?;
@@ -157,14 +154,14 @@ impl TlsTransport {
     }
 
     /// Opens all the records that are there.
-    fn open(&self, received: &[u8]) -> Res<Opened> {
+    fn open(&self, received: &[u8]) -> Res<(Option<Own<Any>>, Stop)> {
         self.session
             .feed(received, || {
                 let room = self.expected()?;
                 let mut made = NewBytes::with_capacity(room)?;
                 let mut len = 0;
                 let mut more = Vec::new();
-                let outcome = loop {
+                let stop = loop {
                     let space = made.space();
                     let got = if len < room {
                         self.session.read(&mut space[len..])
@@ -174,20 +171,23 @@ impl TlsTransport {
                     match got {
                         Ok(Got::Data(count)) if len < room => len += count,
                         Ok(Got::Data(_)) => {}
-                        Ok(Got::Again) => break Ok(Stop::Again),
-                        Ok(Got::End) => break Ok(Stop::End),
-                        Err(raised) => break Err(raised),
+                        Ok(Got::Again) => break Stop::Again,
+                        Ok(Got::End) => break Stop::End,
+                        Err(raised) => return Err(raised),
                     }
                 };
                 // SAFETY: the session wrote as much as it said.
-                finish(made, len, &more, &outcome).map(|data| Opened { data, outcome })
+                finish(made, len, &more).map(|data| (data, stop))
             })
             .and_then(|opened| opened)
     }
 
     /// How much is likely to come out of what is there.
     fn expected(&self) -> Res<usize> {
-        let pending = self.session.incoming_pending()?;
+        let mut pending = self.session.incoming_pending()?;
+        if pending > SMALL && self.session.may_hold_part() {
+            pending += LARGEST_RECORD;
+        }
         let records = pending / LARGEST_RECORD + 1;
         Ok(pending.saturating_sub(records * OVERHEAD).clamp(64, MAX_SIZE))
     }
@@ -290,20 +290,13 @@ fn read_behind(session: &super::session::Session, more: &mut Vec<u8>) -> Res<Got
 }
 
 /// The bytes that were read: `len` in `made`, and those in `more`. None if there are none.
-fn finish(made: NewBytes, len: usize, more: &[u8], outcome: &Res<Stop>) -> Res<Option<Own<Any>>> {
-    // An exception is raised already, which making an object must not find.
-    let make = || -> Res<Option<Own<Any>>> {
-        if len == 0 {
-            return Ok(None);
-        }
-        // SAFETY: the session wrote this much.
-        let first = unsafe { made.finish(len)? };
-        if more.is_empty() {
-            return Ok(Some(first));
-        }
-        crate::py::buffer::joined(&first, more).map(Some)
-    };
-    if outcome.is_err() { crate::py::error::preserving(make) } else { make() }
+fn finish(made: NewBytes, len: usize, more: &[u8]) -> Res<Option<Own<Any>>> {
+    if len == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the session wrote this much.
+    let first = unsafe { made.finish(len)? };
+    if more.is_empty() { Ok(Some(first)) } else { joined(&first, more).map(Some) }
 }
 
 /// Feeds a reader, as its protocol would.

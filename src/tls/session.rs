@@ -230,6 +230,14 @@ impl Session {
         }
     }
 
+    /// Whether more may come out than `incoming_pending` says: the rest of a record that was begun.
+    pub(crate) fn may_hold_part(&self) -> bool {
+        match &self.engine {
+            Engine::Direct(direct) => direct.may_hold_part(),
+            Engine::Memory(_) => true,
+        }
+    }
+
     /// How much is to be sent to the peer.
     pub(crate) fn outgoing_pending(&self) -> Res<usize> {
         match &self.engine {

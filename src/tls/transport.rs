@@ -114,10 +114,8 @@ pub(crate) struct TlsState {
     pub(super) outgoing: Marks,
     pub(super) waiter: Slot,
     pub(super) context: Slot,
-    /// What `get_extra_info` was asked before and has found out.
+    /// What `get_extra_info` knows since the handshake.
     pub(super) extra: Slot,
-    /// The handshake is over, so there is more to know.
-    pub(super) is_secured: Cell<bool>,
     pub(super) handshake_timeout: Slot,
     pub(super) shutdown_timeout: Slot,
     pub(super) handshake_timer: Slot,
@@ -251,7 +249,6 @@ impl TlsTransport {
             waiter: Slot::some(waiter.map(AsObject::own)),
             context: Slot::new(settings.context.own()),
             extra: Slot::empty(),
-            is_secured: Cell::new(false),
             handshake_timeout: Slot::new(settings.handshake_timeout.own()),
             shutdown_timeout: Slot::new(settings.shutdown_timeout.own()),
             handshake_timer: Slot::empty(),
@@ -321,6 +318,8 @@ impl TlsTransport {
 
     /// asyncio's `_fatal_error`.
     pub(super) fn fatal_error(&self, exception: &Any, message: &str) -> Res<()> {
+        // What was written before goes out first, as it would have at once.
+        self.encrypt_written();
         if let Some(below) = self.below.get() {
             below.force_close(exception)?;
         }

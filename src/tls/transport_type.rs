@@ -6,8 +6,8 @@ use super::transport::{Marks, READ_KB, Settings, TlsState, TlsTransport, WRITE_K
 use crate::py::buffer::Buffer;
 use crate::py::error::raise_bare;
 use crate::py::{
-    Any, Args, AsObject, Builder, Builtin, Own, Res, Signature, dict_get, dict_set, names, raise,
-    type_error, value,
+    Any, Args, AsObject, Builder, Builtin, Own, Res, Signature, dict_get, names, raise, type_error,
+    value,
 };
 
 static NEW: Signature<9> = Signature {
@@ -110,39 +110,19 @@ impl TlsTransport {
     }
 
     fn own_info(&self, name: &Any) -> Res<Option<Own<Any>>> {
-        if names::SSLCONTEXT.matches(name) {
-            return Ok(self.context.get());
+        match self.extra.get() {
+            Some(extra) => dict_get(&extra, name),
+            None if names::SSLCONTEXT.matches(name) => Ok(self.context.get()),
+            None => Ok(None),
         }
-        if !self.is_secured.get() || !self.context.is_some() {
-            return Ok(None);
-        }
-        if names::SSL_OBJECT.matches(name) {
-            return self.session.object().map(Some);
-        }
-        let asked = [
-            (&names::PEERCERT, &names::GETPEERCERT),
-            (&names::CIPHER, &names::CIPHER),
-            (&names::COMPRESSION, &names::COMPRESSION),
-        ];
-        let Some((_, method)) = asked.into_iter().find(|(known, _)| known.matches(name)) else {
-            return Ok(None);
-        };
-        let extra = self.extra_dict()?;
-        if let Some(found) = dict_get(&extra, name)? {
-            return Ok(Some(found));
-        }
-        let found = self.session.object()?.call_method(method, &[])?;
-        dict_set(&extra, name, &found)?;
-        Ok(Some(found))
     }
 
     fn extra_dict(&self) -> Res {
         if let Some(extra) = self.extra.get() {
             return Ok(extra);
         }
-        let extra = value::dict_of(&[])?;
-        self.extra.set(extra.clone());
-        Ok(extra)
+        let context = self.context.get().unwrap_or_else(value::none);
+        value::dict_of(&[(&names::SSLCONTEXT, &context)])
     }
 }
 

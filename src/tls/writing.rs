@@ -9,7 +9,7 @@ use super::transport::{State, TlsState, TlsTransport};
 use crate::engine::asyncio::asyncio;
 use crate::engine::current;
 use crate::py::buffer::{Buffer, bytes, bytes_of, is_bytes_like, is_exact_bytes};
-use crate::py::error::{fetch, is_fatal, restore};
+use crate::py::error::{discard, fetch, is_fatal, preserving, restore};
 use crate::py::names::Name;
 use crate::py::{Any, AsObject, Own, Res, context, names, type_error, value};
 
@@ -74,8 +74,9 @@ impl TlsTransport {
         if self.state.get() != State::Wrapped {
             return Ok(());
         }
-        // Once the transport below is full, each piece counts.
-        if self.backlog.size() >= RECORD || self.below_full.get() {
+        // Once the transport below is full each piece counts, and with a limit of zero each call.
+        let counts = self.below_full.get() || self.outgoing.high.get() == 0;
+        if self.backlog.size() >= RECORD || counts {
             return self.write_now();
         }
         if self.in_outbox.get() || self.reading.get() {
@@ -121,6 +122,15 @@ impl TlsTransport {
             return Ok(());
         }
         self.write_now()
+    }
+
+    /// The same in the middle of a failure, which nothing of it can change.
+    pub(super) fn encrypt_written(&self) {
+        // Who writes nothing has sent what the handshake left to send.
+        let wrote = self.in_outbox.get() || !self.backlog.is_empty();
+        if wrote && self.state.get() == State::Wrapped {
+            preserving(|| self.do_write().unwrap_or_else(discard));
+        }
     }
 
     /// `_do_write`.
