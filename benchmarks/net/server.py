@@ -1,8 +1,7 @@
 """The child process: one engine, serving in one way until it is killed.
 
-`python -m benchmarks.net.server ENGINE INTERFACE SERVICE [--unix PATH] [--tls PEM]
-[--busy-thread]` answers on
-stdout with one JSON object: the address, or why there is none.
+`python -m benchmarks.net.server ENGINE INTERFACE SERVICE [--unix PATH] [--tls PEM] [--busy-thread]`
+answers on stdout with one JSON object: the address, or why there is none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-# The native engine. Everything here runs once per callback, step, timer or event.
+# The native engine: what runs once per callback, step, timer, packet or event, and what makes the
+# objects that do.
 
 import asyncio
 import sys
@@ -184,6 +185,7 @@ def socket_transport(
     server: asyncio.AbstractServer | None = None,
 ) -> SocketTransport: ...
 
+# Transport and protocol in one: what is below calls the last five.
 @final
 class TlsTransport(asyncio.Transport):
     def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
@@ -312,6 +314,8 @@ def literal_addresses(
 def literal_name(
     host: bytes, port: bytes, flow: int, scope: int, items: int, flags: int, /
 ) -> tuple[str, str] | None: ...
+
+# Which engine sessions get, and why if it is the slower one.
 def tls_engine() -> str: ...
 def tls_session(
     context: SSLContext,
@@ -560,10 +564,10 @@ def timeout_at(when: float | None) -> Timeout: ...
 if sys.version_info >= (3, 12):
     from asyncio import eager_task_factory as eager_task_factory
 
-# Child processes.
-
+# Whether this machine and kernel let the native side make child processes.
 can_start_children: bool
 
+# A child process, whose birth and end a loop hears of.
 @final
 class Child:
     @property

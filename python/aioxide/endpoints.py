@@ -1,8 +1,8 @@
 """What a socket becomes on the loop: a transport, a listener, and the rule that it is only one.
 
-`aioxide.network` ends in these methods, once a socket is connected or bound. Transports and
-listeners are native. What is no plain socket (a fake in a test,
-a subclass with a `recv()` of its own) gets asyncio's transport, which calls its methods.
+`aioxide.network` ends in these methods, once a socket is connected or bound. Transports, with TLS
+or without, and listeners are native. What is no plain socket (a fake in a test, a subclass with a
+`recv()` of its own) gets asyncio's transport, which calls its methods.
 
 A transport of asyncio's that somebody makes by hand works, too. It watches its descriptor with four
 private methods of the native half (`_add_reader()` and so on), because the public ones refuse the

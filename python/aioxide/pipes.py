@@ -1,7 +1,5 @@
 """Pipes: asyncio's own functions, borrowed as `aioxide.network` says, over native transports."""
 
-# what is borrowed is private
-
 import asyncio
 from typing import TYPE_CHECKING, Any
 

@@ -1,11 +1,11 @@
 //! Endpoints: native objects that read and write by themselves on a descriptor.
 //!
-//! A transport, a listener or a socket that somebody receives from is told of readiness by a
-//! function pointer, without a Handle, a callable or a context in between. What is put into the
-//! ready queue is the number of the descriptor and what it is ready for. Who is there is looked up
-//! when its turn comes, so that an endpoint that has left meanwhile, or stopped reading, is not
-//! called, as asyncio's cancelled Handles are not; and if the number has been given to another by
-//! then, that one meets a call that would block, and waits on.
+//! A transport, a listener, a child process or a socket that somebody receives from is told of
+//! readiness by a function pointer, without a Handle, a callable or a context in between. What is
+//! put into the ready queue is the number of the descriptor and what it is ready for. Who is there
+//! is looked up when its turn comes, so that an endpoint that has left meanwhile, or stopped
+//! reading, is not called, as asyncio's cancelled Handles are not; and if the number has been given
+//! to another by then, that one meets a call that would block, and waits on.
 
 use std::os::fd::RawFd;
 

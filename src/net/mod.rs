@@ -1,7 +1,8 @@
-//! The network: transports, listeners, datagrams, and the `sock_*` methods of the loop.
+//! The network: transports, listeners, datagrams, pipes, names, the `sock_*` methods of the loop.
 //!
-//! What runs per packet is here. What runs per connection (names, addresses, options, which
-//! sockets a server listens on) is Python, asyncio's own wherever possible.
+//! What runs per packet is here, but for TLS, which has a folder of its own on top of this one. What
+//! runs per connection (addresses, options, which sockets a server listens on) is Python, asyncio's
+//! own wherever possible.
 
 pub(crate) mod address;
 mod closing;

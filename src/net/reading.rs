@@ -2,9 +2,11 @@
 //!
 //! One receive for each readable descriptor and turn, of at most 256 KiB, so that a light
 //! connection beside heavy ones waits for one packet of each and not for all that they have. Where
-//! the bytes go depends on the protocol. For `data_received` a small packet is received into a
-//! buffer that all transports share and copied into a bytes object of its exact size; once packets
-//! are large, into a bytes object at once, which is guessed from the last one and cut to size.
+//! the bytes go depends on the protocol: to TLS (`tls::reading`), past it into a StreamReader
+//! (`streaming`), into a BufferedProtocol's own buffer. For `data_received` a small packet is
+//! received into a buffer that all transports share and copied into a bytes object of its exact
+//! size; once packets are large, into a bytes object at once, which is guessed from the last one
+//! and cut to size.
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;

@@ -9,9 +9,9 @@ where to look:
                          that could hide a fault of ours
 * ``aioxide-installed``  what ``install()`` makes of it, with C Tasks among ours
 
-Every module runs under all of them, those too whose code no engine touches so far: these take
-seconds together, and a list of them would go out of date without a word. ``aioxide-guest`` (stock's
-C functions under our objects) is for looking into a failure: it passes what ``aioxide`` passes.
+Every module runs under all of them, those too whose code no engine touches: these take seconds
+together, and a list of them would go out of date without a word. ``aioxide-guest`` (stock's C
+functions under our objects) is for looking into a failure: it passes what ``aioxide`` passes.
 """
 
 from __future__ import annotations

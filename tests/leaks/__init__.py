@@ -5,6 +5,7 @@ sees. Three measures, each with its own blind spot:
 
     lifetimes.py   workloads, one for each way in which a task, future or handle can end
     coordination.py  the same for each way in which a wait ends
+    network.py, tls.py, pipes.py, children.py  the same for connections, pipes and child processes
     memory.py      10 million lifetimes at flat memory: sees everything, but only in bulk
     refcounts.py   the interpreter's count of all references, under a debug build: sees one
                    reference in a million, but only references

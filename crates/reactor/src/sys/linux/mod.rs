@@ -3,7 +3,7 @@
 //! Level-triggered for everything but the eventfd: an edge that carries the
 //! last bytes and the end of the stream together was measured to lose the end.
 //! Direct `recv` and `send` on ready sockets beat io_uring for all but small
-//! messages, and pause exactly (see the network section of the design).
+//! messages, and pause exactly (see the network's chapter in ARCHITECTURE.md).
 
 mod deadline;
 
