@@ -12,6 +12,7 @@ use crate::py::error::{is_kind, preserving, warn_resource};
 use crate::py::{
     Any, AsObject, BoundMethod, Builtin, Own, Res, bound, names, runtime_error, value,
 };
+use crate::tls::TlsState;
 
 static CONNECTION_LOST: BoundMethod = BoundMethod::new(c"_call_connection_lost");
 
@@ -139,8 +140,14 @@ impl Transport {
         if !self.is_connected() {
             return Ok(());
         }
-        let text = format!("unclosed transport {}", value::repr_text(self.as_any()));
-        let warned = warn_resource(self.as_any(), &text);
+        let secured = self.protocol.get();
+        let secured = secured.as_deref().and_then(|protocol| protocol.cast_exact::<TlsState>());
+        let warned = if secured.is_some_and(|secured| secured.is_unheard_of()) {
+            Ok(())
+        } else {
+            let text = format!("unclosed transport {}", value::repr_text(self.as_any()));
+            warn_resource(self.as_any(), &text)
+        };
         let mut cleaned = Ok(());
         preserving(|| {
             if let Some(event_loop) = self.event_loop.get()

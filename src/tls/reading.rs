@@ -16,7 +16,7 @@ use crate::net::protocol::Receiver;
 use crate::net::reading::ended;
 use crate::net::transport::Transport;
 use crate::py::buffer::{Buffer, NewBytes, joined, recycle};
-use crate::py::error::os_error;
+use crate::py::error::{fetch, os_error, restore};
 use crate::py::{Any, AsObject, BoundMethod, Own, Res, bound, context, names, value};
 use crate::streams::{ProtocolState, StreamReader};
 
@@ -200,16 +200,20 @@ impl TlsTransport {
         let mut buffer = Buffer::writable(&given)?;
         let wanted = buffer.as_mut_slice().len();
         let mut filled = 0;
-        let mut ended = false;
+        // asyncio takes a read of nothing for the end. Asking again would go on for ever.
+        let mut ended = wanted == 0;
         let failure = loop {
+            if ended {
+                break None;
+            }
             match self.session.read_into(&mut buffer.as_mut_slice()[filled..]) {
                 Ok(Got::Data(count)) => filled += count,
                 Ok(Got::Again) => break None,
                 Ok(Got::End) => {
                     ended = true;
-                    break None;
+                    continue;
                 }
-                Err(raised) => break Some(raised),
+                Err(raised) => break Some(fetch(raised)),
             }
             if filled == wanted {
                 // There may be more, for which the protocol has another buffer.
@@ -220,8 +224,8 @@ impl TlsTransport {
             }
         };
         drop(buffer);
-        if let Some(raised) = failure {
-            return Err(raised);
+        if let Some(exception) = failure {
+            return Err(restore(exception));
         }
         if filled > 0 {
             protocol.call_method(&names::BUFFER_UPDATED, &[&*value::int(filled as i64)?])?;

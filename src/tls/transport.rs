@@ -170,7 +170,7 @@ impl Class for TlsState {
         !object.closed.get()
     }
     fn finalize(object: &TlsTransport) {
-        if object.closed.replace(true) {
+        if object.closed.replace(true) || object.is_unheard_of() {
             return;
         }
         let text = "unclosed transport <asyncio._SSLProtocolTransport object>";
@@ -201,6 +201,14 @@ impl TlsState {
 
     pub(super) const fn weakrefs_offset() -> usize {
         std::mem::offset_of!(TlsState, weakrefs)
+    }
+
+    /// Whether the program cannot know of it: it was accepted and has not come through its handshake.
+    /// Nobody can be reminded to close it. (asyncio has a Task do that, cancelled with the others.)
+    pub(crate) fn is_unheard_of(&self) -> bool {
+        self.state.get() == State::Handshake
+            && self.told.get() == Told::Nothing
+            && !self.waiter.is_some()
     }
 
     /// Whether nobody has given it attributes of its own, which may be methods.
@@ -365,6 +373,7 @@ impl TlsTransport {
         let Err(raised) = outcome else { return Ok(()) };
         let exception = error::fetch(raised);
         if !is_kind(&exception, &stock().exception) {
+            self.encrypt_written();
             return Err(error::restore(exception));
         }
         self.fatal_error(&exception, "Fatal error on SSL protocol")

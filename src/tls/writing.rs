@@ -4,6 +4,8 @@
 //! pieces in one record: a header and a body cost one encryption and not two. Whatever could tell
 //! the difference encrypts first, as in `net::writing`.
 
+use std::cell::Cell;
+
 use super::session::Put;
 use super::transport::{State, TlsState, TlsTransport};
 use crate::engine::asyncio::asyncio;
@@ -39,7 +41,16 @@ impl TlsTransport {
         if self.is_lost_write()? {
             return Ok(());
         }
-        value::each(lines, |line| self.put_aside(line))?;
+        let refused = Cell::new(false);
+        let taken = value::each(lines, |line| {
+            value::len(line)?;
+            self.put_aside(line).inspect_err(|_| refused.set(true))
+        });
+        if refused.get() && self.state.get() == State::Wrapped {
+            // Here asyncio finds out when it encrypts.
+            return self.or_fatal(taken);
+        }
+        taken?;
         self.written()
     }
 

@@ -4,6 +4,8 @@ asyncio's answers, callback by callback; they are not those of a plain connectio
 """
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +118,77 @@ async def test_a_failing_eof_received_closes_the_connection_with_the_exception(
         assert isinstance(await recorder.lost, Fault)
     assert recorder.events == ["made", "eof", "lost Fault"]
     check_report(net, "Error calling eof_received()")
+
+
+@pytest.mark.parametrize("callback", ["connection_made", "data_received", "eof_received"])
+async def test_what_was_written_before_a_failure_is_sent(
+    net: Net, certificates: Certificates, callback: str
+) -> None:
+    class Answering(Recorder):
+        def answer(self) -> None:
+            self.transport.write(b"goodbye")
+            raise Fault
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if callback == "connection_made":
+                self.answer()
+
+        def data_received(self, data: bytes) -> None:
+            self.answer()
+
+        def eof_received(self) -> None:
+            self.answer()
+
+    server, client = contexts(certificates)
+    answering = Answering()
+    with pair() as (sock, peer_sock):
+        peer = TlsPeer(peer_sock, client)
+        handshake = asyncio.ensure_future(peer.handshake())
+        with contextlib.suppress(Fault):
+            await attach(net, answering, sock, server)
+        await handshake
+        if callback == "data_received":
+            await peer.send(b"x")
+        elif callback == "eof_received":
+            await send(peer_sock, peer.close_notify())
+        assert await peer.receive(7) == b"goodbye"
+        assert isinstance(await answering.lost, Fault)
+        await turns(3)
+    assert len(net.take_reports()) == 1
+
+
+async def test_an_empty_buffer_is_the_end(net: Net, certificates: Certificates) -> None:
+    asked = 0
+
+    class Empty(BufferedRecorder):
+        def get_buffer(self, sizehint: int) -> bytearray:
+            nonlocal asked
+            asked += 1
+            return bytearray()
+
+    recorder = BufferedRecorder()
+    async with secured(net, contexts(certificates), recorder) as peer:
+        empty = Empty()
+        empty.connection_made(recorder.transport)
+        recorder.transport.set_protocol(empty)
+        await peer.send(b"x")
+        assert isinstance(await empty.lost, ssl.SSLError)
+        recorder.lost.set_result(None)
+    assert empty.events == ["made", "eof", "lost SSLError"]
+    assert asked < 5
+
+
+async def test_lines_that_are_no_bytes_close_the_connection(
+    net: Net, certificates: Certificates
+) -> None:
+    recorder = Recorder()
+    async with secured(net, contexts(certificates), recorder):
+        recorder.transport.writelines([b"bytes", "text"])
+        assert isinstance(await recorder.lost, TypeError)
+    (report,) = net.take_reports()
+    assert report["message"] == "Fatal error on SSL protocol"
+    assert recorder.events == ["made", "lost TypeError"]
 
 
 def write_until_paused(recorder: Recorder) -> int:

@@ -5,8 +5,11 @@ which the garbage collector does not see.
 """
 
 import asyncio
+import contextlib
 import gc
+import socket
 import threading
+import warnings
 import weakref
 from typing import Any
 
@@ -102,6 +105,37 @@ def test_a_closed_loop_lets_go_of_its_connections(
         sock.close()
         gc.collect()
         assert [ref() for ref in gone] == [None] * len(gone)
+
+
+def test_a_connection_in_mid_handshake_at_the_end_is_nobodys_fault(
+    net: Net, certificates: Certificates
+) -> None:
+    """A server whose loop ends has no way to close what it was never told of."""
+    other = Net(net.name, net.new_loop, net.lib)
+    peers: list[socket.socket] = []
+
+    async def serve() -> None:
+        server = await other.loop.create_server(
+            Recorder, "127.0.0.1", 0, ssl=certificates.server_context()
+        )
+        for _ in range(3):
+            peers.append(socket.create_connection(server.sockets[0].getsockname()))
+            await send(peers[-1], b"\x16\x03\x01")
+        await turns(20)
+        server.close()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        other.run(serve())
+        other.finish_quietly()
+        other.close()
+        gc.collect()
+    for peer in peers:
+        peer.setblocking(True)
+        with contextlib.suppress(ConnectionResetError):
+            assert peer.recv(1) == b"", "it is closed"
+        peer.close()
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_loops_in_several_threads_share_contexts(net: Net, certificates: Certificates) -> None:

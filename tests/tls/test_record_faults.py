@@ -5,9 +5,11 @@ loop's exception handler: a peer's fault is no program's.
 """
 
 import asyncio
+import gc
 import socket
 import ssl
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -88,6 +90,32 @@ async def test_what_came_before_a_wrong_record_is_told_or_lost_with_it(
         assert isinstance(await recorder.lost, ssl.SSLError)
     assert bytes(recorder.received) in (b"", b"good")
     assert [event for event in recorder.events if event != "data"] == ["made", "lost SSLError"]
+
+
+@both_sides
+async def test_who_is_told_what_came_before_a_wrong_record_may_do_anything(
+    net: Net, certificates: Certificates, side: str
+) -> None:
+    """The error is known then, but it is not raised yet."""
+    failures: list[BaseException] = []
+
+    class Thinking(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            try:
+                gc.collect()
+                weakref.ref(self)()
+                self.transport.get_extra_info("cipher")
+            except BaseException as error:
+                failures.append(error)
+
+    thinking = Thinking()
+    async with secured(net, contexts(certificates), thinking, side) as peer:
+        await send(peer.sock, peer.encrypt(b"good") + falsified(peer))
+        lost = await thinking.lost
+    assert failures == []
+    assert isinstance(lost, ssl.SSLError)
+    assert lost.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
 
 
 async def test_streams_are_told_of_a_wrong_record(net: Net, certificates: Certificates) -> None:
