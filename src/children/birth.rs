@@ -112,7 +112,7 @@ pub(super) struct Birth {
     pub(super) pid: c_int,
     pub(super) pidfd: Option<OwnedFd>,
     /// At its end when the child needs the memory no more; nothing is ever written.
-    report: Option<OwnedFd>,
+    report: OwnedFd,
     memory: Option<Box<Memory>>,
 }
 
@@ -159,20 +159,19 @@ impl Birth {
         });
         let (pid, pidfd) = clone(&mut memory)?;
         drop(report_write);
-        Ok(Birth { pid, pidfd, report: Some(report), memory: Some(memory) })
+        Ok(Birth { pid, pidfd, report, memory: Some(memory) })
     }
 
-    pub(super) fn report(&self) -> Option<RawFd> {
-        self.report.as_ref().map(AsRawFd::as_raw_fd)
+    pub(super) fn report(&self) -> RawFd {
+        self.report.as_raw_fd()
     }
 
     /// Looks whether the report has come to its end, which is when the child has left the memory.
+    /// The report stays open until the birth is dropped: whoever watches it leaves it first.
     pub(super) fn look(&mut self) -> Outcome {
-        let Some(report) = &self.report else { return Outcome::Executed };
-        if !matches!(rustix::io::read(report, &mut [0_u8; 1]), Ok(0)) {
+        if !matches!(rustix::io::read(&self.report, &mut [0_u8; 1]), Ok(0)) {
             return Outcome::Unknown;
         }
-        self.report = None;
         let Some(memory) = self.memory.take() else { return Outcome::Executed };
         let failure = memory.plan.failure.get();
         SPARE.set(Some(memory.stack));

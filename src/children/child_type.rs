@@ -182,7 +182,7 @@ impl Child {
 
     /// Watches the report, if there is one still to come.
     fn watch_birth(&self, event_loop: &EventLoop) -> Res<bool> {
-        let report = self.birth.borrow().as_ref().and_then(Birth::report);
+        let report = self.birth.borrow().as_ref().map(Birth::report);
         match report {
             Some(report) if self.watched.get() != report => self.watch(event_loop, report)?,
             Some(_) => {}

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import os
+import re
 import signal
+from pathlib import Path
 
 from tests.children.parties import PIPE, children
 from tests.loops import count_descriptors
@@ -64,3 +66,40 @@ async def test_many_that_are_killed_together(net: Net) -> None:
         process.kill()
     statuses = await asyncio.gather(*(process.wait() for process in processes))
     assert statuses == [-signal.SIGKILL] * 20
+
+
+async def test_a_birth_that_is_over_is_forgotten_while_others_go_on(net: Net) -> None:
+    """Another child that is being born has a copy of every descriptor, and keeps it open.
+
+    What the kernel went on reporting under a number that is closed would cost the loop a new queue
+    in the kernel, or would be taken for news of whatever has the number next.
+    """
+    if net.name != "aioxide":
+        return  # nothing else happens during a birth
+    queue = os.dup(kernel_queue())
+    try:
+        # Thousands of directories to look into.
+        slow = {"PATH": ":".join(f"/none/{number}" for number in range(9000)) + ":" + os.defpath}
+        first = asyncio.create_task(net.lib.create_subprocess_exec("true"))
+        second = asyncio.create_task(net.lib.create_subprocess_exec("true", env=slow))
+        for process in await asyncio.gather(first, second):
+            assert await process.wait() == 0
+        read, write = os.pipe()
+        net.loop.add_reader(read, print)
+        watched = re.findall(r"tfd:\s*(\d+)", Path(f"/proc/self/fdinfo/{queue}").read_text())
+        net.loop.remove_reader(read)
+        os.close(read)
+        os.close(write)
+        assert str(read) in watched, "the loop has a new queue"
+    finally:
+        os.close(queue)
+
+
+def kernel_queue() -> int:
+    """The descriptor that this loop waits on: the only one of its kind."""
+    (found,) = [
+        int(each.name)
+        for each in Path("/proc/self/fd").iterdir()
+        if each.is_symlink() and "eventpoll" in str(each.readlink())
+    ]
+    return found
