@@ -72,12 +72,12 @@ class Children(Declared):
             )
             return watched
         options = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "bufsize": bufsize, **kwargs}
-        kind = _StockTransport
         if births.is_wanted():
-            kind = _UnixSubprocessTransport
             options["born"] = await self._give_birth(args, shell, options)
         waiter = self.create_future()
-        transport = kind(self, protocol, args, shell, waiter=waiter, extra=extra, **options)
+        transport = _UnixSubprocessTransport(
+            self, protocol, args, shell, waiter=waiter, extra=extra, **options
+        )
         self._watch_child(transport)
         try:
             await waiter
@@ -162,10 +162,22 @@ class Children(Declared):
 
 
 class _UnixSubprocessTransport(_StockTransport):  # type: ignore[misc]  # its name is in its repr
-    """asyncio's transport of a child that has been started already."""
+    """asyncio's transport, of a child that may have been started already."""
 
-    def _start(self, *_: Any, born: births.Popen, **__: Any) -> None:
-        self._proc = born
+    def _start(self, *args: Any, born: births.Popen | None = None, **kwargs: Any) -> None:
+        if born is None:
+            super()._start(*args, **kwargs)
+        else:
+            self._proc = born
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another protocol hear, also of what readers were fed with directly."""
+        super().set_protocol(protocol)
+        for number in (1, 2):
+            pipe = self._pipes.get(number)
+            if pipe is not None and not pipe.disconnected:
+                # This ends what `_feed_readers` began.
+                pipe.pipe.set_protocol(pipe)
 
 
 if sys.version_info >= (3, 14):

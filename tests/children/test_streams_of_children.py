@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.children.parties import PIPE, STDOUT
+from tests.children.parties import PIPE, STDOUT, Observer
 from tests.net.parties import Net
 
 MUCH = bytes(range(256)) * (1 << 14)  # 4 MiB
@@ -135,3 +135,18 @@ async def test_the_protocol_is_told_of_every_byte(net: Net) -> None:
     output, _ = await process.communicate(MUCH)
     assert output == MUCH
     assert protocol.seen == len(MUCH)
+
+
+async def test_another_protocol_hears_from_its_beginning_on(net: Net) -> None:
+    process = await net.lib.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+    process.stdin.write(b"one\n")
+    assert await process.stdout.readline() == b"one\n"
+    other = Observer()
+    process._transport.set_protocol(other)
+    process.stdin.write(b"two\n")
+    process.stdin.close()
+    await other.ended
+    assert other.output[1] == b"two\n"
+    assert sorted(other.events) == ["data 1", "exited", "lost", "pipe lost 0", "pipe lost 1"]
+    assert process.returncode == 0
+    process._transport.close()  # the first protocol would have
