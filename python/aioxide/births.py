@@ -83,11 +83,13 @@ class Popen(StockPopen[bytes]):
             command = _command(args, shell, executable)
             program = command[0] if executable is None else executable
             sys.audit("subprocess.Popen", program, command, cwd, env)
+            # Before the paths: what is no environment is refused as such.
+            environment = None if env is None else _environment(env)
             try:
                 self.child = _core.start_child(
                     _candidates(program, env),
                     [os.fsencode(each) for each in command],
-                    None if env is None else _environment(env),
+                    environment,
                     None if cwd is None else os.fsencode(cwd),
                     close_fds,
                     sorted({int(fd) for fd in pass_fds}),

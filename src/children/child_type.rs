@@ -221,24 +221,30 @@ fn texts(iterable: &Any) -> Res<Texts> {
 }
 
 fn number(object: &Any) -> Res<c_int> {
-    c_int::try_from(value::as_int(object)?).map_err(|_| {
-        let text = if cfg!(Py_3_12) {
-            "Python int too large to convert to C int"
-        } else {
-            "signed integer is greater than maximum"
+    let number = value::as_int(object)?;
+    c_int::try_from(number).map_err(|_| {
+        let text = match number {
+            _ if cfg!(Py_3_12) => "Python int too large to convert to C int",
+            ..0 => "signed integer is less than minimum",
+            _ => "signed integer is greater than maximum",
         };
         raise(Builtin::OverflowError.get(), text)
     })
 }
 
+/// Up to 3.11 the stdlib wants a number here.
+fn flag(object: &Any) -> Res<bool> {
+    if cfg!(Py_3_12) { value::is_true(object) } else { Ok(number(object)? != 0) }
+}
+
 fn passed(iterable: &Any) -> Res<Vec<c_int>> {
     let mut passed = Vec::new();
     value::each(iterable, |item| {
-        let fd = number(item)?;
-        if fd < 0 || passed.last().is_some_and(|&last| last >= fd) {
-            return Err(raise(Builtin::ValueError.get(), "bad value(s) in fds_to_keep"));
+        let fd = value::as_int(item).ok().and_then(|fd| c_int::try_from(fd).ok());
+        match fd.filter(|&fd| fd >= 0 && passed.last().is_none_or(|&last| last < fd)) {
+            Some(fd) => passed.push(fd),
+            None => return Err(raise(Builtin::ValueError.get(), "bad value(s) in fds_to_keep")),
         }
-        passed.push(fd);
         Ok(())
     })?;
     Ok(passed)
@@ -272,8 +278,8 @@ fn order(args: &[&Any]) -> Res<Order> {
         not_for_child: [number(to_stdin)?, number(from_stdout)?, number(from_stderr)?],
         passed: passed(passed_on)?,
         close_others: value::is_true(close_others)?,
-        restore_signals: value::is_true(restore_signals)?,
-        new_session: value::is_true(new_session)?,
+        restore_signals: flag(restore_signals)?,
+        new_session: flag(new_session)?,
         process_group: number(process_group)?,
         umask: number(umask)?,
     })
