@@ -126,10 +126,10 @@ pub(super) unsafe fn create_subclass<S: Class>(
     }
 }
 
-/// Tells the collector of the object, if that has not been done.
+/// Tells the collector of the object, if that has not been done. A class that does not remember has
+/// objects that are tracked from the start.
 #[inline(always)]
 pub(crate) fn track<S: Class>(object: &Object<S>) {
-    debug_assert!(object.tracked().is_some(), "the class does not remember whether it is tracked");
     if let Some(tracked) = object.tracked()
         && !tracked.replace(true)
     {
