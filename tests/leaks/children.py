@@ -28,8 +28,13 @@ NOWHERE = "/there/is/no/such/program"
 
 async def children_waited_for(engine: Engine, count: int) -> None:
     for number in range(count // SHARE):
-        process = await engine.lib.create_subprocess_exec("true")
-        if number % 2:
+        # Not one that ends by itself: who kills a child that has ended reaps it, and asyncio's
+        # thread for it then logs that somebody else has.
+        killed = number % 2 == 1
+        process = await engine.lib.create_subprocess_exec(
+            *(("sleep", "60") if killed else ("true",))
+        )
+        if killed:
             process.kill()
         await process.wait()
 

@@ -153,6 +153,8 @@ async def _main(world: World) -> None:
 
 def run(engine: Engine, script: Script) -> list[str]:
     """The trace of a script."""
+    for number in SIGNALS:  # one may be ignored, as SIGHUP is below nohup
+        signal.signal(number, signal.SIG_DFL)
     try:
         return execute(engine, script, _main)
     finally:
