@@ -129,7 +129,8 @@ impl TlsTransport {
 
     /// Encrypts what was put aside, for those who only need it to be known.
     pub(super) fn settle_writes(&self) -> Res<()> {
-        if self.backlog.is_empty() || self.state.get() != State::Wrapped {
+        let written = self.in_outbox.get() || !self.backlog.is_empty();
+        if !written || self.state.get() != State::Wrapped {
             return Ok(());
         }
         self.write_now()

@@ -83,16 +83,15 @@ def test_a_script_can_be_pasted_back_from_its_repr() -> None:
     assert render(script).startswith("# ")
 
 
-@pytest.fixture(autouse=True)
-def _child_watcher() -> Iterator[None]:
-    """What asyncio hears of ends by on 3.11 is the whole process's; scripts have it another way."""
-    if sys.version_info >= (3, 12):
+if sys.version_info < (3, 12):
+
+    @pytest.fixture(autouse=True)
+    def _child_watcher() -> Iterator[None]:
+        """What asyncio hears of ends by is the whole process's; scripts have it another way."""
+        policy: Any = asyncio.get_event_loop_policy()
+        before = vars(policy).get("_watcher")
         yield
-        return
-    policy: Any = asyncio.get_event_loop_policy()
-    before = vars(policy).get("_watcher")
-    yield
-    policy._watcher = before
+        policy._watcher = before
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
