@@ -124,7 +124,8 @@ class Reports(asyncio.AbstractEventLoop):
 
     def _report_slow(self, subject: object, seconds: float) -> None:
         # A task's step is a task here and the step's handle in asyncio, where it reads the same.
-        name = repr(subject) if isinstance(subject, asyncio.Task) else _format_handle(subject)
+        # What a transport or a listener does on its own has no handle here.
+        name = _format_handle(subject) if isinstance(subject, asyncio.Handle) else repr(subject)
         _logger().warning("Executing %s took %.3f seconds", name, seconds)
 
     def _check_callback(self, callback: object, method: str) -> None:

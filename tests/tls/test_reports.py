@@ -6,12 +6,23 @@ import logging
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.net.parties import Net, Recorder, pair, receive_all, reset, send, turns, until
+from tests.net.parties import (
+    Net,
+    Recorder,
+    connected,
+    pair,
+    receive_all,
+    reset,
+    send,
+    turns,
+    until,
+)
 from tests.tls.certificates import HOST, Certificates
 from tests.tls.parties import SIDES, VERSION_NAMES, VERSIONS, TlsPeer, attach, contexts, secured
 
@@ -271,3 +282,32 @@ async def test_nothing_is_logged_outside_debug_mode(
         await turns(3)
     gc.collect()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_slow_protocol_is_warned_about_in_debug_mode(
+    net: Net, certificates: Certificates, caplog: pytest.LogCaptureFixture, tls: bool
+) -> None:
+    class Slow(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            time.sleep(0.05)
+
+    net.loop.set_debug(True)
+    net.loop.slow_callback_duration = 0.02
+    slow = Slow()
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        if tls:
+            async with secured(net, contexts(certificates), slow) as peer:
+                await peer.send(b"x")
+                await until(lambda: slow.received)
+                await turns(2)
+        else:
+            async with connected(net, slow) as sock:
+                await send(sock, b"x")
+                await until(lambda: slow.received)
+                await turns(2)
+    assert any(
+        message.startswith("Executing ") and "SocketTransport" in message
+        for message in caplog.messages
+    )
