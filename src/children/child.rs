@@ -217,8 +217,10 @@ fn inherit(fd: c_int) -> Result<(), c_int> {
     call(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, 0]).map(drop)
 }
 
+/// Only for this process: the program is not to have one more.
 fn duplicate(fd: c_int) -> Result<c_int, c_int> {
-    call(libc::SYS_dup, [fd as usize, 0, 0]).map(|fd| fd as c_int)
+    let command = libc::F_DUPFD_CLOEXEC as usize;
+    call(libc::SYS_fcntl, [fd as usize, command, 0]).map(|fd| fd as c_int)
 }
 
 fn put(fd: c_int, place: c_int) -> Result<(), c_int> {

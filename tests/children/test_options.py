@@ -236,6 +236,14 @@ async def test_standard_streams_may_be_each_others_numbers(net: Net, folder: Pat
     ]
 
 
+async def test_what_is_moved_out_of_the_way_is_not_inherited(net: Net) -> None:
+    text = "ls /proc/self/fd"
+    plain = await script(net.lib, text, close_fds=False)
+    assert plain[0] == 0
+    # Our 0 is moved before it becomes stderr.
+    assert await script(net.lib, text, close_fds=False, stderr=0) == plain
+
+
 async def test_a_program_without_standard_streams_starts_children(net: Net) -> None:
     """The lowest numbers are free then, and what is opened for the child gets them."""
     if net.name == "asyncio":
