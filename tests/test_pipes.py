@@ -1,6 +1,7 @@
 """Both ends of a pipe on one loop: volume, streams, limits, and nothing left behind."""
 
 import asyncio
+import fcntl
 import gc
 import hashlib
 import os
@@ -398,3 +399,26 @@ def test_many_pipes_at_once(loop: Loop, reports: list[Report]) -> None:
         assert reader.heard[1:3] == [b"%d " % count * 10, "eof"]
     finish(loop)
     assert reports == []
+
+
+@pytest.mark.parametrize(
+    ("size", "widened"), [(None, 256 * 1024), (32 * 1024, 32 * 1024), (1 << 20, 1 << 20)]
+)
+def test_only_a_pipe_of_the_usual_size_that_is_full_time_and_again_is_widened(
+    size: int | None, widened: int
+) -> None:
+    async def main() -> None:
+        reading, writing = os.pipe()
+        if size is not None:
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, size)
+        capacity = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
+        reader, transport = await open_reader(reading, limit=MIB)
+        for round_ in range(8):
+            assert fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ) == (
+                widened if round_ >= 4 else capacity
+            )
+            await reader.readexactly(fill(writing))
+        transport.close()
+        os.close(writing)
+
+    run(main)
