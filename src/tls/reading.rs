@@ -108,8 +108,7 @@ impl TlsTransport {
             let outer = self.reading.replace(true);
             let outcome = match self.receiver.get() {
                 Receiver::Buffered => {
-                    self.session.feed(received, || ())?;
-                    self.read_into_protocol()
+                    self.session.feed(received, || ()).and_then(|()| self.read_into_protocol())
                 }
                 _ => self.read_bytes(received),
             };

@@ -164,7 +164,7 @@ impl TlsTransport {
 
     /// Makes one record of several pieces.
     fn write_gathered(&self) -> Res<Put> {
-        let mut record = [0; RECORD];
+        let mut record = vec![0; self.backlog.size().min(RECORD)];
         let len = self.backlog.gather(&mut record);
         self.session.write(&record[..len])
     }

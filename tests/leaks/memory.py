@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.differential.engines import Engine
 
 ROUND = 1000
+TRIES = 3
 BATCHES = 20
 WARM_UP = 4
 SLACK = 1 << 20
@@ -133,7 +134,19 @@ def _verdict(name: str, samples: list[array[int]], lifetimes: int, seconds: floa
 
 
 def measure(engine: Engine, name: str, lifetimes: int) -> Growth:
-    """Run one workload for about so many lifetimes."""
+    """Run one workload for about so many lifetimes.
+
+    What leaks does so each time. Threads that happen to end late, or a table that happens to grow,
+    do not, so what grew is given two more tries.
+    """
+    for _ in range(TRIES):
+        growth = _measure_once(engine, name, lifetimes)
+        if growth.passed:
+            break
+    return growth
+
+
+def _measure_once(engine: Engine, name: str, lifetimes: int) -> Growth:
     work = WORKLOADS[name]
     rounds = max(1, lifetimes // ROUND // BATCHES)
     samples: list[array[int]] = []
